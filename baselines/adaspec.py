@@ -22,6 +22,8 @@ weights equal those of `kd` bit for bit.
 Legend: N supervised token, V vocabulary.
 """
 
+# Trains: two models.
+
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 

@@ -16,6 +16,8 @@ Published recipe: GPT-2 1.5B to 0.1B on Dolly, 20 epochs, learning rate 1e-4, ba
 weight decay 0.01.
 """
 
+# Trains: a model.
+
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 

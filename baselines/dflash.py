@@ -21,6 +21,8 @@ Published recipe: 800,000 prompts answered by the target (`text = "target"`), 6 
 learning rate 6e-4, clip 1.0, cosine with 4 % of warm-up. Code: https://github.com/z-lab/dflash.
 """
 
+# Trains: a head.
+
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 

@@ -13,6 +13,8 @@ The default (forward KL, text = "dataset") equals `kd` bit for bit. AdaSPEC's ta
 AdaSPEC describes the paper's recipe as TVD, batches of 32, 300,000 steps. We found no author code.
 """
 
+# Trains: a model.
+
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 

@@ -11,6 +11,8 @@ subtracts the mean of z and of t; with a uniform weight that is `csd` with ["uni
 By text quality the paper ranks CSD above DLD for each weight. The published recipe is CSD's.
 """
 
+# Trains: a model.
+
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 

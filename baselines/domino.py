@@ -26,6 +26,9 @@ weights exp(-k / 7), 256 anchors, 6 epochs, AdamW, learning rate 6e-4, clip 1.0,
 vLLM 0.32 has no Domino. Code: https://github.com/jianuo-huang/Domino.
 """
 
+# In short: Domino: DFlash with a GRU over its block.
+# Trains: a head.
+
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 

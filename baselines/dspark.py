@@ -24,6 +24,9 @@ Published recipe: Open-PerfectBlend answered by the target (`text = "target"`), 
 learning rate 6e-4, batches of 512, 5 layers, rank 256.
 """
 
+# In short: DSpark: DFlash whose slots read the token before.
+# Trains: a head.
+
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal

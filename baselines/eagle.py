@@ -15,6 +15,8 @@ Published recipe: ShareGPT's own text, AdamW (0.9, 0.95), learning rate 3e-5, cl
 noise 0.2 (its width is 0.2 times 512 / length).
 """
 
+# Trains: a head.
+
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 

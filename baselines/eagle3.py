@@ -24,6 +24,9 @@ Published recipe: ShareGPT and UltraChat-200k, answered by the target (`text = "
 (0.9, 0.95), learning rate 5e-5, clip 0.5, 40 epochs.
 """
 
+# In short: EAGLE-3: a head trained on its own features.
+# Trains: a head.
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar

@@ -15,6 +15,8 @@ and lambda = 1 is `text = "draft"`. Without these settings the text is the recip
 divergence is GKD's. TRL's defaults: lambda 0.5, beta 0.5, `text_temperature` 0.9.
 """
 
+# Trains: a model.
+
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 

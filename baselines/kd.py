@@ -5,6 +5,8 @@ same weight; prompt tokens are not supervised. DistillSpec (Zhou et al. 2023, ar
 calls this method "supervised KD".
 """
 
+# Trains: a model.
+
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 

@@ -15,6 +15,8 @@ Published recipe: the target's responses at temperature 1 (`text = "target"`), 1
 heads; a language model draft has no counterpart to their discount by position.
 """
 
+# Trains: a model.
+
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 

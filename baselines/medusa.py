@@ -14,6 +14,9 @@ Published recipe (Medusa-1): ShareGPT, 2 epochs, learning rate 1e-3, cosine, Ada
 layer.
 """
 
+# In short: Medusa: a residual-block head for each later token.
+# Trains: a head.
+
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 

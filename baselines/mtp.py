@@ -15,6 +15,9 @@ new, or starts from a layer of the target (`from_layer`). vLLM runs MTP heads on
 come with one, so the reference engine alone runs this head.
 """
 
+# In short: MTP: one layer that predicts several tokens in turn.
+# Trains: a head.
+
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
 

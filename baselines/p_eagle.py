@@ -20,6 +20,9 @@ Published recipe: UltraChat-200k and others, answered by the target (`text = "ta
 learning rate 1e-4, 8 slots.
 """
 
+# In short: P-EAGLE: EAGLE-3 that drafts a block in one pass.
+# Trains: a head.
+
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
 

@@ -15,6 +15,9 @@ temperature 1 draws tokens that may not fit each other: acceptance falls faster 
 a draft that reads its own tokens. It pays by its one pass.
 """
 
+# In short: PARD: a model that drafts a block in one pass.
+# Trains: a model.
+
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar

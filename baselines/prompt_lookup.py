@@ -6,6 +6,9 @@ https://github.com/apoorvumang/prompt-lookup-decoding, transformers (`prompt_loo
 vLLM (method "ngram"). It is strong if answers repeat prompts: summaries, code edits.
 """
 
+# In short: Prompt lookup decoding: copies from the text so far.
+# Trains: nothing.
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated

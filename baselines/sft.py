@@ -9,6 +9,8 @@ zero. Steps do not run the target's head. The target's hidden states are still c
 all methods, and listed in the ledger.
 """
 
+# Trains: a model.
+
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 

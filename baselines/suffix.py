@@ -16,6 +16,9 @@ may follow another candidate. Here `max_depth` tokens are compared for every blo
 what vLLM does at its default length, 24; a shorter block is cut.
 """
 
+# In short: Suffix decoding: continues as earlier text did.
+# Trains: nothing.
+
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated

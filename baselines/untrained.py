@@ -3,6 +3,9 @@
 A head that was trained before (`draft = { head = ... }`) is measured as it is.
 """
 
+# In short: Untrained: the draft init, a baseline for the rest.
+# Trains: nothing.
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

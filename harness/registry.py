@@ -12,6 +12,7 @@ import re
 import tomllib
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from importlib.metadata import EntryPoint, entry_points
@@ -22,7 +23,9 @@ from draftmark.errors import UserError, unknown_name_error
 from draftmark.text import printable_text
 
 Group = Literal["tasks", "baselines", "engines", "reports"]
-_TIME = re.compile(r"^# Time: (.+?)\.?$", re.MULTILINE)
+# Comments of an entry's file; `draftmark list` prints them beside its description.
+_SHORT = re.compile(r"^# In short: (.+?)\.?$", re.MULTILINE)
+_NOTE = re.compile(r"^# (Time|Trains|Needs): (.+?)\.?$", re.MULTILINE)
 
 # Group -> the noun for its entries; in capitals, the attribute that a module must define.
 _NOUNS: Mapping[Group, str] = {
@@ -38,14 +41,30 @@ def registered_names(group: Group) -> list[str]:
     return sorted(_modules(group) | _plugins(group).keys())
 
 
-def described_names(group: Group) -> dict[str, str]:
+@dataclass(frozen=True)
+class Description:
+    """What an entry is, in full and in short, and a note on its time, training or needs."""
+
+    text: str
+    short: str
+    about: str = ""  # what the note is about: time, trains or needs
+    note: str = ""
+
+    def __str__(self) -> str:
+        """Return the description with its note."""
+        return f"{self.text}; {self.about}: {self.note}" if self.note else self.text
+
+
+def described_names(group: Group) -> dict[str, Description]:
     """Return the sorted names of a registry, each with the first line of its file.
 
-    A plug-in's description is the package that registers it. Nothing is imported.
+    In short it is without its source in parentheses, or what the file's comment "# In short: ..."
+    says. The note is a comment such as "# Trains: a head.". A plug-in's description is the package
+    that registers it. Nothing is imported.
     """
-    names = {name: f"draftmark.{group}.{name}" for name in _modules(group)}
-    found = {name: _first_line(module) for name, module in names.items()}
-    found |= {name: f"of {_package(point)}" for name, point in _plugins(group).items()}
+    found = {name: _describe_module(f"draftmark.{group}.{name}") for name in _modules(group)}
+    for name, point in _plugins(group).items():
+        found[name] = Description(*[f"of {_package(point)}"] * 2)
     return dict(sorted(found.items()))
 
 
@@ -54,18 +73,25 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in _recipes())
 
 
-def described_recipes() -> dict[str, str]:
+def described_recipes() -> dict[str, Description]:
     """Return the sorted names of the recipes and suites, each with its title and time.
 
-    The time is a comment of the file: "# Time: 3 h of an H100.".
+    Comments give a title in short, and the time with what it takes: "# Time: 3 h, H100.".
     """
     texts = {path.stem: path.read_text("utf-8") for path in _recipes()}
-    return {name: _describe(text) for name, text in sorted(texts.items())}
+    return {name: _describe_recipe(text) for name, text in sorted(texts.items())}
 
 
-def _describe(recipe: str) -> str:
-    title, time = tomllib.loads(recipe)["title"], _TIME.search(recipe)
-    return f"{title}; {time[1]}" if time else title
+def _describe_recipe(text: str) -> Description:
+    title = tomllib.loads(text)["title"]
+    return _description(title, title, text)
+
+
+def _description(full: str, short: str, source: str) -> Description:
+    """Return a description with what the comments of a file say in short, and its note."""
+    in_short, note = _SHORT.search(source), _NOTE.search(source)
+    short = in_short[1] if in_short else short
+    return Description(full, short, *((note[1].lower(), note[2]) if note else ()))
 
 
 def _recipes() -> Iterable[Path]:
@@ -73,11 +99,12 @@ def _recipes() -> Iterable[Path]:
     return (Path(methods.__path__[0]) / "recipes").glob("*.toml")
 
 
-def _first_line(module: str) -> str:
-    """Return the first line of a module's docstring without its full stop."""
+def _describe_module(module: str) -> Description:
+    """Return the first line of a module's docstring without its full stop, and its note."""
     spec = importlib.util.find_spec(module)
-    with Path(str(spec and spec.origin)).open(encoding="utf-8") as file:
-        return file.readline().strip().strip('"').rstrip(".")
+    text = Path(str(spec and spec.origin)).read_text(encoding="utf-8")
+    line = text.partition("\n")[0].strip().strip('"').rstrip(".")
+    return _description(line, re.sub(r" \([^()]*\)$", "", line), text)
 
 
 def _package(point: EntryPoint) -> str:

@@ -2,8 +2,10 @@
 
 It fits into 80 columns and 12 lines, so a small terminal shows all of it. With several tasks the
 table shows block efficiency at one temperature, a column for each task. The table's last line
-counts what is left out: methods, columns and sentences, never an alarm.
+counts what is left out: methods, columns and sentences, never an alarm or the gravest limit.
 """
+
+# In short: The answer of a run in a few lines of plain text.
 
 import io
 from collections.abc import Sequence
@@ -34,7 +36,9 @@ from draftmark.reports._shared.rows import (
 )
 from draftmark.reports._shared.sentences import all_listed
 from draftmark.reports._shared.verdict import (
+    Verdict,
     alarm,
+    brief_limits,
     limits_of,
     overall_sentences,
     overall_verdict,
@@ -82,22 +86,35 @@ class Answer:
 
 def _text(results: Results, directory: Path) -> str:
     found = verdicts(results, directory)
-    sentences = [*alarm(results), *overall_sentences(found), *limits_of(results)]
-    advice = advised(results, directory, found, results.results)
     methods = len({row.cell.method for row in results.results})
     most = LINES - _AROUND - min(methods, SHOWN[0] + 1)  # lines of sentences, and to paste
-    paste = paste_lines(advice, WIDTH)
-    if len(_paragraph(sentences)) + len(paste) > most:
-        paste = export_lines(advice, WIDTH)
-    if len(_paragraph(sentences)) + len(paste) > most:
-        paste = []  # what to paste is in the leaderboard; what a run cannot say must be read here
-    kept = sentences
-    while len(_paragraph(kept)) + len(paste) > most and len(kept) > 1:
-        kept = kept[:-1]
-    lines = [*_paragraph(kept), *paste]
-    table = _table_of(results, LINES - _AROUND - len(lines), len(sentences) - len(kept))
+    sentences, unsaid = _sentences(results, found, most)
+    advice = advised(results, directory, found, results.results)
+    # What to paste is in the leaderboard, too; what a run cannot say must be read here.
+    forms = [paste_lines(advice, WIDTH), export_lines(advice, WIDTH), []]
+    paste = next((form for form in forms if len(sentences) + len(form) <= most), [])
+    lines = [*sentences, *paste]
+    table = _table_of(results, LINES - _AROUND - len(lines), unsaid)
     title = cut_middle(printable_text(results.title), WIDTH)
     return "\n".join([title, *table, *lines]) + "\n"
+
+
+def _sentences(results: Results, found: Sequence[Verdict], most: int) -> tuple[list[str], int]:
+    """Return the verdict and its limits in `most` lines, and how many sentences are left out.
+
+    Limits become brief, and the longest give way before any of the verdict; the gravest stays.
+    """
+    verdict, limits = [*alarm(results), *overall_sentences(found)], list(limits_of(results))
+    if len(_paragraph([*verdict, *limits])) > most:
+        limits = list(brief_limits(results))
+    unsaid = 0
+    while len(lines := _paragraph([*verdict, *limits])) > most and len(verdict) > 1:
+        if len(limits) > 1:
+            limits.remove(max(limits[1:], key=len))
+        else:
+            verdict.pop()
+        unsaid += 1
+    return lines, unsaid
 
 
 def _paragraph(sentences: Sequence[str]) -> list[str]:

@@ -1,5 +1,7 @@
 """The site of a board: who is first, tables of rows that pair, speeds, and a page for each row."""
 
+# In short: The site of a board: who is first, and a page for each row.
+
 import json
 import re
 from collections.abc import Iterator, Sequence

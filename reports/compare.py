@@ -1,5 +1,7 @@
 """Comparison of two runs: the facts that differ, then the paired difference of each rate."""
 
+# In short: Comparison of two runs: facts that differ, paired differences.
+
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass

@@ -4,6 +4,8 @@
 neither texts nor tokens.
 """
 
+# In short: A run in one small file to publish: counts of every prompt.
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

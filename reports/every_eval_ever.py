@@ -4,6 +4,8 @@ https://github.com/evaleval/every_eval_ever, eval.schema.json 0.3.0, in its fold
 `data/<benchmark>/<developer>/<model>/<id>.json`. The model is the target with the draft.
 """
 
+# In short: Results in the schema of Every Eval Ever.
+
 import hashlib
 import json
 import math

@@ -1,5 +1,7 @@
 """All numbers and comparisons of a run as CSV, Parquet and JSON, one row per number."""
 
+# In short: All numbers and comparisons as CSV, Parquet and JSON.
+
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence

@@ -3,6 +3,8 @@
 No model runs. The index gives the reason for each missing figure.
 """
 
+# In short: Figures for papers as PDF, SVG and PNG, with their data.
+
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial

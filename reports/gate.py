@@ -4,6 +4,8 @@ Bencher: benchmark -> measure -> value, lower_value, upper_value (bencher.dev, "
 Format"). JUnit: each contender is a test; INCONCLUSIVE is an error, since the test did not pass.
 """
 
+# In short: The gate's verdict as Markdown, JUnit XML and Bencher's JSON.
+
 import json
 from collections.abc import Iterator
 from pathlib import Path

@@ -5,6 +5,8 @@ task, a value, a date and notes. The hub shows those whose data set is registere
 Only rows that came from the hub have such a data set.
 """
 
+# In short: Evaluation results for a repository of the hub.
+
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

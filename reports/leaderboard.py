@@ -1,5 +1,7 @@
 """The leaderboard in Markdown: the verdict, then a row for each method with intervals and n."""
 
+# In short: The leaderboard in Markdown: the verdict, then the methods.
+
 from pathlib import Path
 
 from draftmark.reports._shared.board import board_sections

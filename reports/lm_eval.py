@@ -6,6 +6,8 @@ standard error is half the 95% interval / 1.96, or "N/A" (that harness's word) w
 A sample is the target's response to a prompt, with the block counts of the drafts.
 """
 
+# In short: Results in the layout of lm-evaluation-harness.
+
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby

@@ -1,5 +1,7 @@
 """The checks that the engine is lossless with each draft: verdicts and evidence."""
 
+# In short: The checks that the engine is lossless with each draft.
+
 from pathlib import Path
 
 from draftmark.reports._shared.content import escape_markdown, markdown_table

@@ -4,6 +4,8 @@ The tables have the layout of RedHatAI's cards of speculators: a row for each us
 column for each number of drafted tokens k. Each pair and method has a card.
 """
 
+# In short: A draft's model card: acceptance by use case and block length.
+
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -10,6 +10,8 @@ code leave its tables' acceptance rate undefined); transformers `generation/util
 For engines that ran, the report prints their own counts beside the predicted counts.
 """
 
+# In short: One run in the numbers of other tools.
+
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path

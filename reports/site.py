@@ -4,6 +4,8 @@ It has pages for the ranking of all runs, each run, each task and pair, and each
 network and no inline script or style; `site/vendor` has their libraries, unchanged, with licences.
 """
 
+# In short: A static site of any number of runs, which opens from disk.
+
 import gzip
 import json
 from collections.abc import Iterator, Sequence

@@ -4,6 +4,8 @@ https://github.com/vllm-project/speculators, scripts/evaluate/perf_utils.py,
 `acceptance_csv_columns`. A subset is a task; each pair, method, seed and temperature has a file.
 """
 
+# In short: Acceptance as speculators writes it: acceptance.csv.
+
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -3,6 +3,8 @@
 The report reads the numbers of the results, whose keys name the speed condition.
 """
 
+# In short: Speed of every engine, batch size and block length.
+
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path

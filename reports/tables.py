@@ -3,6 +3,8 @@
 A number is bold if its method is significantly better than every other method of the task and pair.
 """
 
+# In short: Tables for papers in LaTeX (booktabs) and Markdown.
+
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """A rate over many runs, ordered by commit: first and last level, and where the level changed."""
 
+# In short: A rate over many runs by commit, and where its level changed.
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path

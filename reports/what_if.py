@@ -3,6 +3,8 @@
 No model runs: block counts come from the acceptance tables, times from the supposed costs.
 """
 
+# In short: Expected speedup at supposed costs of drafting.
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -16,6 +16,8 @@ row decides, whatever the tokenizer: prompts of more than 1,000 characters and a
 2,000 are left out, which is about as long, and answers that ROUGE cannot read.
 """
 
+# In short: Dolly: instructions and answers of people, in eight categories.
+
 from dataclasses import replace
 from pathlib import Path
 

@@ -9,6 +9,8 @@ The recipe names the rows: `[rows.prompts] file = "questions.jsonl"`. Answers ar
 questions of a row are asked one after the other, with the target's own answers between.
 """
 
+# In short: Prompts: any file or data set of prompts, without references.
+
 from pathlib import Path
 
 from draftmark.data.prompt_formats import conversation_examples, format_of

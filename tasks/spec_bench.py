@@ -9,6 +9,8 @@ one subtask, `mt_bench`, as in the authors' evaluation (https://github.com/hemin
 rows come from their file question.jsonl, as DIR/spec_bench/test.jsonl or by `[rows.spec_bench]`.
 """
 
+# In short: Spec-Bench: 480 prompts of six subtasks.
+
 from pathlib import Path
 
 from draftmark.data.prompt_formats import category_of, conversation_examples, format_of

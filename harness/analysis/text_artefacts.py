@@ -75,7 +75,18 @@ def artefacts(numbers: Mapping[str, Number], temperatures: Sequence[float]) -> I
 
 def artefact_warnings(results: Results, task: str = "", pair: str = "") -> list[str]:
     """Return the warnings of a run on its texts, by default those of all tasks and pairs."""
-    found: Sequence[Finding] = [item for item in results.findings if _FACT in item.facts]
     if task:
-        return [item.text for item in found if item.subject == f"{task}, {pair}"]
-    return [f"{item.subject}: {item.text}" for item in found]
+        return [item.text for item in _found(results) if item.subject == f"{task}, {pair}"]
+    return [f"{item.subject}: {item.text}" for item in _found(results)]
+
+
+def artefact_tasks(results: Results) -> list[str]:
+    """Return the tasks on whose texts there are warnings, in the order of the results."""
+    subjects = {item.subject for item in _found(results)}
+    cells = (row.cell for row in results.results)
+    odd = (cell.task for cell in cells if f"{cell.task}, {cell.pair}" in subjects)
+    return list(dict.fromkeys(odd))
+
+
+def _found(results: Results) -> list[Finding]:
+    return [item for item in results.findings if _FACT in item.facts]

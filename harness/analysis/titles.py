@@ -63,5 +63,5 @@ def _term_title(term: str) -> str:
 
 @cache
 def _titles(group: Group) -> dict[str, str]:
-    described = registry.described_names(group)
-    return {name: line.partition(":")[0] for name, line in described.items() if ":" in line}
+    lines = {name: item.text for name, item in registry.described_names(group).items()}
+    return {name: line.partition(":")[0] for name, line in lines.items() if ":" in line}

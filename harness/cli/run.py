@@ -2,7 +2,7 @@
 
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,7 +24,7 @@ from draftmark.cli.options import (
     Utilisation,
     split_names,
 )
-from draftmark.cli.terminal import echo, echo_json, echo_written
+from draftmark.cli.terminal import echo, echo_json, echo_lines, echo_written
 from draftmark.errors import UserError
 from draftmark.pipeline.publish import data_folder
 from draftmark.text import printable_text
@@ -33,6 +33,16 @@ from draftmark.types import Verification
 if TYPE_CHECKING:
     from draftmark.config.recipe import Recipe as Experiment
     from draftmark.pipeline.publish import RunOptions
+
+# Title of a group in the list -> what notes and texts of its names are; without notes, no column.
+_HEADINGS = {
+    "recipes": ("time, on", "what is measured"),
+    "tasks": ("", "a few rows of each come with draftmark"),
+    "methods": ("trains", "how it drafts; no GPU needed; time: draftmark plan"),
+    "engines": ("needs", "what it runs; none needs a GPU"),
+    "reports": ("", "what it writes; none runs a model"),
+    "models": ("", "where draftmark fetch finds it"),
+}
 
 
 def run(
@@ -127,32 +137,37 @@ def plan(
 def list_(as_json: AsJson = False) -> None:
     """List and describe recipes, tasks, methods, engines, reports, and models to fetch.
 
-    A recipe has its time, and the GPU that it needs; without one, processor cores are enough.
+    Each name has a line. A time is of one run, on what it names: cores, or a GPU that it needs.
     """
     from draftmark import registry
     from draftmark.models.catalogue import CATALOGUE
 
+    places = {name: model.place for name, model in sorted(CATALOGUE.items())}
     groups = {
         "recipes": registry.described_recipes(),
         "tasks": registry.described_names("tasks"),
         "methods": registry.described_names("baselines"),
         "engines": registry.described_names("engines"),
         "reports": registry.described_names("reports"),
-        "models": {name: model.place for name, model in sorted(CATALOGUE.items())},
+        "models": {name: registry.Description(place, place) for name, place in places.items()},
     }
     if as_json:
-        echo_json(groups)
+        echo_json(
+            {title: {name: str(found[name]) for name in found} for title, found in groups.items()}
+        )
         return
-    for title, names in groups.items():
-        echo(title)
-        width = max(map(len, names))
-        for name, description in names.items():
-            echo(_hanging(f"  {name:{width}}  ", printable_text(description)))
+    for title, found in groups.items():
+        entries = ((f"  {name}", item.note or "-", item.short) for name, item in found.items())
+        echo_lines(_aligned([(title, *_HEADINGS[title]), *entries]))
 
 
-def _hanging(head: str, text: str) -> str:
-    """Return text after a head, its further lines below its first, in 80 columns."""
-    return textwrap.fill(text, 80, initial_indent=head, subsequent_indent=" " * len(head))
+def _aligned(rows: Sequence[tuple[str, str, str]]) -> Iterator[str]:
+    """Yield a line of 80 columns for each name, note and text; a longer text is cut."""
+    name_width, note_width = (max(len(row[column]) for row in rows) + 2 for column in (0, 1))
+    for name, note, text in rows:
+        head = f"{name:{name_width}}" + f"{note:{note_width}}" * bool(rows[0][1])
+        shown = textwrap.shorten(printable_text(text), 80 - len(head), placeholder="…")
+        yield (head + shown).rstrip()
 
 
 def fetch(

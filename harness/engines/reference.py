@@ -8,6 +8,9 @@ or a stop string count as drafted, never as accepted.
 Legend: T position, G drafted token, H = G + 1, V vocabulary.
 """
 
+# In short: The plain lossless loop, one prompt at a time.
+# Needs: nothing else.
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path

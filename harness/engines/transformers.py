@@ -12,6 +12,9 @@ reference engine's.
 Legend: B prompt, T position.
 """
 
+# In short: transformers' generate: models and prompt lookup.
+# Needs: nothing else.
+
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path

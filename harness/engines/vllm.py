@@ -7,6 +7,9 @@ another order than other engines, and again with a draft, so at temperature 0 te
 near ties; `draftmark verify` prints the gaps.
 """
 
+# In short: vLLM in a process: models, heads and prompt lookup.
+# Needs: make vllm.
+
 import tempfile
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence

@@ -15,7 +15,7 @@ class Wheel:
     @property
     def place(self) -> str:
         """Where the model is, in words."""
-        return f"in the package {self.package} {self.version} of PyPI, in 4 bits"
+        return f"package {self.package} {self.version} of PyPI, in 4 bits"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from draftmark.analysis import validation_history
 from draftmark.analysis.quantities import quantity_key
 from draftmark.analysis.recommendation import doubt_of, drafts_to_serve
-from draftmark.analysis.text_artefacts import artefact_warnings
+from draftmark.analysis.text_artefacts import artefact_tasks, artefact_warnings
 from draftmark.reports._shared.content import number_text
 from draftmark.reports._shared.recommendation import (
     Case,
@@ -128,18 +128,29 @@ def limits_of(results: Results) -> Iterator[str]:
     yield from shortcomings(results)
 
 
+def brief_limits(results: Results) -> Iterator[str]:
+    """Yield what a run cannot say, with one sentence on the texts of all tasks."""
+    if tasks := artefact_tasks(results):
+        yield (
+            f"Most of the target's texts on {listed(tasks)} are cut, empty or repetitive: no "
+            "verdict holds for other texts."
+        )
+    yield from shortcomings(results)
+
+
 def shortcomings(results: Results) -> Iterator[str]:
     """Yield what failed, which drafts did not learn, and what one seed cannot say."""
-    failed = [row.cell for row in results.results if row.failure]
+    failed = [f"{row.cell.method} on {row.cell.task}" for row in results.results if row.failure]
     if failed:
-        yield f"Failed: {listed([f'{cell.method} on {cell.task}' for cell in failed])}."
+        yield f"Failed: {listed(list(dict.fromkeys(failed)))}."
     still = group_by(
         (row.cell for row in results.results if validation_history.learned_nothing(row.history)),
         lambda cell: cell.method,
     )
     if still:
         named = [
-            f"{name} on {listed([cell.task for cell in cells])}" for name, cells in still.items()
+            f"{name} on {listed(list(dict.fromkeys(cell.task for cell in cells)))}"
+            for name, cells in still.items()
         ]
         yield f"Training did not improve {'; '.join(first_names(named))}."
     if results.server is not None:

@@ -1,6 +1,7 @@
 """A folder is a registry; packages outside the project join through entry points."""
 
 import importlib
+import re
 import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint, EntryPoints
@@ -13,6 +14,7 @@ import draftmark.tasks
 from draftmark import registry
 from draftmark.errors import UserError
 from draftmark.registry import Group
+from draftmark.types import TrainingRun
 
 FOLDERS: dict[Group, Path] = {
     "tasks": PACKAGE / "tasks",
@@ -73,6 +75,23 @@ def test_a_new_file_is_all_that_an_addition_takes(
     assert "spelling" in registry.registered_names("tasks")
     assert "_shared" not in registry.registered_names("tasks")
     assert registry.find_registered("tasks", "spelling") == 7
+
+
+def test_the_list_says_what_each_method_trains() -> None:
+    """The comments that `draftmark list` prints are those of the methods' own attributes."""
+    kinds = {"language_model": "model", "feature_head": "head"}
+    run = TrainingRun(1, 8)
+    for name, described in registry.described_names("baselines").items():
+        method = registry.find_registered("baselines", name)()
+        trains = len(method.training_runs(run)) if method.trains else 0
+        noun = kinds.get(method.kind, "")
+        counted = ["nothing", f"a {noun}", f"two {noun}s"][trains]
+        assert described.note == counted, name
+
+
+def test_every_recipe_names_its_time_and_what_it_takes() -> None:
+    for name, described in registry.described_recipes().items():
+        assert re.search(r"\bcores?$|\bH100$|\bGB$", described.note), name
 
 
 def test_an_unknown_name_gets_the_nearest_and_the_list() -> None:

@@ -11,7 +11,7 @@ from stored_runs import HOSTILE
 from stored_runs import run_of as stored_run
 
 from draftmark.analysis.statistics import median_ratio
-from draftmark.reports._shared.verdict import overall_verdict, verdicts
+from draftmark.reports._shared.verdict import overall_verdict, shortcomings, verdicts
 from draftmark.reports.answer import LINES, REPORT, WIDTH
 from draftmark.reports.leaderboard import REPORT as LEADERBOARD
 from draftmark.reports.speed import REPORT as SPEED
@@ -148,28 +148,76 @@ def test_a_single_method_too_many_is_shown_and_not_counted() -> None:
     assert "leaderboard" not in text
 
 
+def with_artefacts(results: Results) -> Results:
+    """Return a run that warns of the texts of every task, at length and at both temperatures."""
+    tasks = dict.fromkeys(row.cell.task for row in results.results)
+    words = "of the target's texts at temperature {}, 98% repeat themselves: " + "check them " * 9
+    findings = [
+        Finding("warning", f"{task}, p", words.format(temperature), {"text_artefacts": True})
+        for task in tasks
+        for temperature in (0, 1)
+    ]
+    return replace(results, findings=tuple(findings))
+
+
+def without_progress(results: Results) -> Results:
+    """Return a run whose trainings did not improve any draft."""
+    still = ({"step": 0, "validation_x": 2.0}, {"step": 9, "validation_x": 1.0})
+    return replace(results, results=tuple(replace(row, history=still) for row in results.results))
+
+
 def test_a_verdict_of_many_sentences_says_how_many_it_leaves_out() -> None:
-    """An alarm and the ranking stay; a list of what did not learn goes."""
+    """Alarm, ranking and what the texts cannot say stay; a list of what did not learn goes."""
     board = [(f"method {n}", 3 - n / 10, "abcdefghijklmno"[n]) for n in range(15)]
     results = ranked(dict.fromkeys(FIVE, board), temperatures=(0.0, 1.0))
-    still = ({"step": 0, "validation_x": 2.0}, {"step": 9, "validation_x": 1.0})
-    rows = tuple(replace(row, history=still) for row in results.results)
-    findings = tuple(
-        Finding(
-            "warning",
-            f"{task}, p",
-            "98% of the texts repeat themselves " * 3,
-            {"text_artefacts": True},
-        )
-        for task in FIVE
-    )
+    results = with_artefacts(without_progress(results))
     error = Finding("error", "gsm8k, p", "test rows among train rows")
-    text = answer_of(replace(results, results=rows, findings=(*findings, error)))
+    text = answer_of(replace(results, findings=(*results.findings, error)))
 
     assert len(text.splitlines()) <= LINES
-    assert re.search(r"and 12 methods and \d sentences more in the leaderboard", text)
+    assert "and 11 methods and 1 sentence more in the leaderboard" in text
     assert "Do not compare these numbers" in text
     assert "method 0 first on all 5 tasks" in text
+    assert "no verdict holds for other texts" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("tasks", [FIVE[:1], FIVE])
+def test_what_a_run_cannot_say_is_brief_where_there_is_no_room(tasks: Sequence[str]) -> None:
+    """A warning of three lines for each task and temperature becomes one sentence."""
+    board = [(f"method {n}", 3 - n / 10, "abcdefghijklmno"[n]) for n in range(15)]
+    text = said(with_artefacts(ranked(dict.fromkeys(tasks, board), temperatures=(0.0, 1.0))))
+
+    named = "gsm8k" if len(tasks) == 1 else "gsm8k, alpaca and 3 others"
+    assert f"Most of the target's texts on {named} are cut, empty or repetitive: no verdict" in text
+    assert "One seed: another training may land elsewhere." in text
+    assert "sentence" not in text
+
+
+def test_the_longest_limits_give_way_and_the_gravest_stays() -> None:
+    """A list of what did not learn goes before the shorter sentence on one seed."""
+    ranking = [(f"a method of a long name, {n}", 3 - n / 10, "a") for n in range(9)]
+    at_one = [*ranking[1:], ranking[0]]
+    boards = {"gsm8k": ranking, "mbpp": at_one, "xsum": ranking, "alpaca": at_one}
+    results = ranked(boards, temperatures=(0.0, 1.0))
+    failed = replace(results.results[8], failure="no memory")
+    results = replace(results, results=(*results.results[:8], failed, *results.results[9:]))
+    text = said(with_artefacts(without_progress(results)))
+
+    assert "Most of the target's texts on gsm8k, mbpp and 2 others are cut" in text
+    assert "One seed" in text
+    assert "Training did not improve" not in text
+    assert "1 sentence more in the leaderboard" in text
+
+
+def test_tasks_are_named_once_for_all_seeds() -> None:
+    results = without_progress(ranked({"gsm8k": [("kd", 2.5, "a"), ("untrained", 2.0, "b")]}))
+    kd, untrained = results.results
+    seeds = [replace(kd, cell=replace(kd.cell, seed=seed)) for seed in (0, 1, 2)]
+    lost = [replace(row, cell=replace(row.cell, method="lk"), failure="no luck") for row in seeds]
+    found = list(shortcomings(replace(results, results=(*seeds, untrained, *lost))))
+
+    assert found[0] == "Failed: lk on gsm8k."
+    assert found[1].startswith("Training did not improve kd on gsm8k; ")
 
 
 def test_first_methods_that_differ_from_task_to_task_are_counted() -> None:

@@ -23,6 +23,8 @@ def test_list_has_a_description_of_each_name(capsys: pytest.CaptureFixture[str])
     assert list(found) == ["recipes", "tasks", "methods", "engines", "reports", "models"]
     assert {"gsm8k", "mbpp"} <= found["tasks"].keys()
     assert all(isinstance(text, str) for names in found.values() for text in names.values())
+    assert found["recipes"]["quickstart"].endswith("tiny target; time: 4 min, 2 cores")
+    assert found["methods"]["kd"].endswith("arXiv 1503.02531); trains: a model")
 
 
 def test_doctor_has_facts_and_its_lines_are_made_of_them(

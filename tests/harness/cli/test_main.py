@@ -9,14 +9,17 @@ from collections.abc import Callable
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from commands import Outcome, run_command
 from places import PACKAGE
 
+from draftmark import registry
 from draftmark.analysis.stored_runs import SUMMARY
+from draftmark.cli import run
 from draftmark.models.cache import model_directory
+from draftmark.models.catalogue import CATALOGUE
 from draftmark.pipeline import experiment, runner
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.progress import Progress
@@ -78,22 +81,38 @@ def test_the_list_has_everything_that_can_be_named(draftmark: Command) -> None:
     outcome = draftmark("list")
 
     assert outcome.code == 0
-    assert all(len(line) <= 80 for line in outcome.out.splitlines())
-    groups = re.split(r"^(\w+)\n", outcome.out, flags=re.MULTILINE)[1:]
-    found = {
-        title: " ".join(lines.split())
-        for title, lines in zip(groups[::2], groups[1::2], strict=True)
-    }
-    for group, described in (
-        ("recipes", "quickstart Quickstart: plain KD on a tiny target; 2 to 4 min of 2 cores"),
-        ("recipes", "csd_gpt2 CSD, GPT-2 0.1B for GPT-2 1.5B; about 3 h of an H100"),
-        ("tasks", "gsm8k GSM8K: grade-school mathematics in words (Cobbe et al. 2021,"),
-        ("methods", "kd KD: knowledge distillation on fixed text"),
-        ("engines", "reference The plain lossless loop, one prompt at a time,"),
-        ("reports", "leaderboard The leaderboard in Markdown:"),
-        ("models", "smollm2-135m-instruct HuggingFaceTB/SmolLM2-135M-Instruct"),
+    lines = outcome.out.splitlines()
+    assert all(len(line) <= 80 and "…" not in line for line in lines)
+    shown = [" ".join(line.split()) for line in lines]
+    groups = [line.split()[0] for line in lines if not line.startswith(" ")]
+    assert groups == ["recipes", "tasks", "methods", "engines", "reports", "models"]
+    for described in (
+        "quickstart 4 min, 2 cores Plain KD on a tiny target",
+        "csd_gpt2 2.4 h, H100 CSD, GPT-2 0.1B for GPT-2 1.5B",
+        "gsm8k GSM8K: grade-school mathematics in words",
+        "kd a model KD: knowledge distillation on fixed text",
+        "prompt_lookup nothing Prompt lookup decoding: copies from the text so far",
+        "vllm make vllm vLLM in a process: models, heads and prompt lookup",
+        "leaderboard The leaderboard in Markdown: the verdict, then the methods",
+        "smollm2-135m-instruct HuggingFaceTB/SmolLM2-135M-Instruct on the hub",
     ):
-        assert described in found[group]
+        assert described in shown
+
+
+def test_the_list_has_a_line_for_each_name(draftmark: Command) -> None:
+    names = [*registry.recipe_names(), *CATALOGUE]
+    for group in get_args(registry.Group):
+        names += registry.registered_names(group)
+    found = [line.split()[0] for line in draftmark("list").out.splitlines() if line[0] == " "]
+    assert sorted(found) == sorted(names)
+
+
+def test_a_long_description_of_a_plug_in_is_cut_to_its_line() -> None:
+    entries = [("methods", "trains", "how"), ("  kd", "-", "of a package with " + "a name " * 20)]
+    _, line = run._aligned(entries)
+    assert len(line) <= 80
+    assert line.startswith("  kd     -       of a package with a name")
+    assert line.endswith("…")
 
 
 @pytest.mark.parametrize("command", ["run", "plan"])

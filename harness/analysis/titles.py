@@ -10,6 +10,10 @@ from functools import cache
 from draftmark import registry
 from draftmark.registry import Group
 
+_QUANTITIES = {
+    "quality_target": "quality of target alone",
+    "quality_draft": "quality of draft alone",
+}
 # What is printed for a term of a key; {} is its value.
 _TERMS = {
     "t": "T={}",
@@ -38,7 +42,13 @@ def method_title(label: str) -> str:
 
 def quantity_title(key: str) -> str:
     """Return a key's name in words: "block efficiency" for "block_efficiency[t=0,gamma=4]"."""
-    return key.partition("[")[0].replace("_", " ").replace("top1", "top-1")
+    name = key.partition("[")[0]
+    return _QUANTITIES.get(name, name.replace("_", " ").replace("top1", "top-1"))
+
+
+def score_title(name: str) -> str:
+    """Return a score's name as people write it: "exact match", "ROUGE-L"."""
+    return re.sub(r"^rouge", "ROUGE-", name).replace("_", " ")
 
 
 def terms_title(terms: str) -> str:
@@ -55,7 +65,7 @@ def key_title(key: str) -> str:
 def _term_title(term: str) -> str:
     name, equals, value = term.partition("=")
     if not equals:
-        return term.replace("_", " ")
+        return score_title(term)
     if name in _TERMS:
         return _TERMS[name].replace("{}", value)
     return f"{name.replace('_', ' ')} {value}"

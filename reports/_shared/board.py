@@ -109,7 +109,8 @@ def _speed_note(rows: Sequence[Result], results: Results) -> Iterator[str]:
         dtype = f", {speed['dtype']}" if results.server is None and "dtype" in speed else ""
         yield (
             f"Speedup: {speed['engine']} engine, temperature {speed['temperature']:g}, blocks of "
-            f"{' or '.join(map(str, gammas))}{dtype}, {speed['blocks']} A B B A runs."
+            f"{' or '.join(map(str, gammas))}{dtype}, {speed['blocks']} A B B A runs; in "
+            "the advice its interval holds for all drafts and block lengths together."
         )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from draftmark.analysis.titles import score_title
 from draftmark.reports._shared.content import RowName, Section, Table, table_section
 from draftmark.reports._shared.rows import (
     by_contender,
@@ -71,7 +72,7 @@ def _by_arm(title: str, columns: Mapping[str, str], target: _Numbers, finished: 
         for name, numbers, arm in wanted
         if any(key.format(arm) in numbers for key in columns)
     ]
-    return Section(title, [Table(["", *columns.values()], body)])
+    return Section(title, [Table(["", *map(score_title, columns.values())], body)])
 
 
 def _samples(target: _Numbers, finished: _Named, results: Results) -> Iterator[Section]:

@@ -67,9 +67,11 @@ def run_lacks(run: SiteRun) -> Iterator[str]:
 
 
 def _alerts(run: SiteRun, several: bool) -> Iterator[dict[str, str]]:
-    for text in artefact_warnings(run.results):
-        whose = f"{run.label}: " if several else ""
-        yield {"words": printable_text(f"{whose}{text}."), "file": run.file}
+    whose = f"{run.label}: " if several else ""
+    for board in run.boards:
+        for text in artefact_warnings(run.results, board.task, board.pair):
+            words = f"{whose}{board.task_title}, {board.pair}: {text}."
+            yield {"words": printable_text(words), "file": run.file}
     if errors := run.count("error"):
         whose = f"{run.label}: do" if several else "Do"
         words = f"{whose} not compare these numbers: the checks found errors ({errors})."

@@ -219,7 +219,8 @@ class SiteRun:
 
         Errors and warnings on texts are alerts of their own.
         """
-        said = [*overall_sentences(self.verdicts), *shortcomings(self.results)]
+        titled = [replace(item, task=task_title(item.task)) for item in self.verdicts]
+        said = [*overall_sentences(titled), *shortcomings(_titled(self.results))]
         return printable_text(" ".join(said)) if self.verdicts else ""
 
     @cached_property
@@ -236,6 +237,13 @@ class SiteRun:
     def count(self, severity: str) -> int:
         """Return the number of findings with a severity."""
         return sum(item.severity == severity for item in self.results.findings)
+
+
+def _titled(results: Results) -> Results:
+    """Return results whose rows name tasks as people write them."""
+    cells = (replace(row.cell, task=task_title(row.cell.task)) for row in results.results)
+    rows = zip(results.results, cells, strict=True)
+    return replace(results, results=tuple(replace(row, cell=cell) for row, cell in rows))
 
 
 @dataclass(frozen=True)

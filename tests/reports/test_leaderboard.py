@@ -302,7 +302,7 @@ def _section(text: str, title: str) -> list[list[str]]:
 def test_every_score_is_shown_of_the_target_and_of_each_method_with_it_and_alone() -> None:
     header, _, *rows = _section(_render(_result(numbers=QUALITY)), "Quality")
 
-    assert header[1:3] == ["exact_match", "flexible_match"]
+    assert header[1:3] == ["exact match", "flexible match"]
     assert rows == [
         ["target alone", "0.100", "0.200", "-1.250"],
         ["target alone, where the engine ran", "0.500", "-", "-"],

@@ -67,6 +67,16 @@
     }, more || {});
   }
 
+  // Room around the values, which does not go below 0 if no value does.
+  function room(chart) {
+    var ends = [];
+    chart.series.forEach(function (series) {
+      if (!series.right) { series.points.forEach(function (p) { ends.push(p[2] == null ? p[1] : p[2], p[3] == null ? p[1] : p[3]); }); }
+    });
+    var low = Math.min.apply(null, ends), high = Math.max.apply(null, ends);
+    return low >= 0 && low < (high - low) / 10 ? { grace: "5%", min: 0 } : { grace: "5%" };
+  }
+
   function scales(chart, look) {
     if (chart.kind === "forest") {
       var names = chart.labels;
@@ -87,7 +97,7 @@
         }),
       };
     }
-    var all = { x: axis(chart.x, look, { type: "linear", bounds: "data" }), y: axis(chart.y, look, { grace: "5%" }) };
+    var all = { x: axis(chart.x, look, { type: "linear", bounds: "data" }), y: axis(chart.y, look, room(chart)) };
     all.x.ticks.callback = function (value) { return place(chart, value); };
     all.x.ticks.precision = 0;
     if (chart.series.some(function (series) { return series.right; })) {

@@ -86,6 +86,9 @@
     document.getElementById("matrix-title").textContent = [measure[0], condition()].filter(Boolean).join(", ");
     note.replaceChildren(link(measure[0], "definitions.html#" + front.state.measure.replace(/_/g, "-")), ": " + measure[1] + ". ");
     note.append("Second line: 95% interval. " + (several ? "Ranked by the mean over the columns, methods in most columns first. " : ""));
+    if (front.state.measure === "speedup") {
+      note.append("Advice on what to serve has wider intervals, which hold for all drafts and block lengths together. ");
+    }
     if (tested.length) {
       note.append(make("strong", "Methods that share a letter " + (several ? "in a column " : "") + "do not differ significantly"));
       note.append(" (paired on prompts, 5% for all pairs together); the greenest cannot be told apart from the best.");

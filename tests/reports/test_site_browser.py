@@ -30,13 +30,17 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 from stored_runs import HOSTILE, NUMBER, run_of
 
+from draftmark.analysis.statistics import median_ratio
 from draftmark.pipeline.render import write_reports
 from draftmark.reports.site import Site
 from draftmark.results import Standing
 from draftmark.store.records import write_rows
+from draftmark.store.run_folder import save_results
 from draftmark.types import Ledger
+from tests.reports.test_serving import TERMS, timed
 
 pytestmark = [pytest.mark.slow, NEEDS_CHROMIUM]
+FASTER = (1.5, 1.52, 1.48, 1.5, 1.51)  # speedups of blocks
 HISTORY = tuple(
     {"step": float(step), "validation_acceptance": 0.3 + step / 100, "loss": 2 - step / 50}
     for step in (0, 20, 40)
@@ -344,6 +348,29 @@ def test_a_visitors_questions_are_answered_on_the_first_screen(browser: Any, roo
         assert words in seen, words
 
 
+def test_how_fast_a_draft_is_stands_on_the_first_screen(browser: Any, tmp_path: Path) -> None:
+    results = run_of(tmp_path, {"kd": [[0.8]], "untrained": [[0.2]]})
+    speed = {"engine": "reference", "num_speculative_tokens": 4, "blocks": 5, "temperature": 0.0}
+    rows = []
+    for row, blocks in zip(results.results, (FASTER, [ratio - 1 for ratio in FASTER]), strict=True):
+        timed(tmp_path / row.records, "", blocks)
+        key = f"speedup[gamma=4,{TERMS}]"
+        rows.append(replace(row, numbers={**row.numbers, key: median_ratio(blocks, "times")}))
+    recipe = {**results.recipe, "speed": {**speed, "length": "natural"}}
+    results = replace(results, results=tuple(rows), recipe=recipe)
+    save_results(results, tmp_path)
+    write_reports(results, tmp_path, [Site(runs=((results, tmp_path),), folder="out")])
+    metrics = {"width": 1280, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    opened(browser, tmp_path / "out/index.html")
+    seen = first_screen(browser)
+    assert "Serve kd, num_speculative_tokens = 4: 1.50 [" in seen
+    assert "times as fast (measured by reference, batch 1, T=0)" in seen
+    choose(browser, "measure", "speedup")
+    assert texts(browser, "#matrix tbody td a")[0] == "1.50"
+    assert "wider intervals" in texts(browser, "#matrix-note")[0]
+
+
 @pytest.mark.parametrize(
     ("link", "answer"),
     [
@@ -390,6 +417,13 @@ def test_paper_has_whole_tables_in_light_colours(browser: Any, root: Path) -> No
         assert browser.execute_script(theme) == "dark"
 
 
+def printed_sheets(browser: Any) -> int:
+    """Return the number of sheets of A4 that a page prints on."""
+    a4 = {"paperWidth": 8.27, "paperHeight": 11.69, "preferCSSPageSize": True}
+    printed = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", a4)["data"])
+    return len(re.findall(rb"/Type\s*/Page\b", printed))
+
+
 @pytest.mark.parametrize(
     ("page", "most"),
     [("index.html", 6), ("tables/1-1-gsm8k-p.html", 3), ("cells/1-1-gsm8k-kd-s0.html", 10)],
@@ -397,15 +431,30 @@ def test_paper_has_whole_tables_in_light_colours(browser: Any, root: Path) -> No
 def test_a_page_prints_on_a_few_sheets(browser: Any, root: Path, page: str, most: int) -> None:
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     visit(browser, (root / page).as_uri())
-    a4 = {"paperWidth": 8.27, "paperHeight": 11.69, "preferCSSPageSize": True}
-    printed = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", a4)["data"])
-    sheets = len(re.findall(rb"/Type\s*/Page\b", printed))
-    assert 1 <= sheets <= most
+    assert 1 <= printed_sheets(browser) <= most
     blank = (
         "return [...document.querySelectorAll('canvas')].filter(c => !c.getContext('2d')"
         ".getImageData(0, 0, c.width, c.height).data.some(v => v > 0)).length"
     )
     assert browser.execute_script(blank) == 0
+
+
+def test_distances_of_many_methods_leave_no_half_empty_sheet(browser: Any, root: Path) -> None:
+    """Five tasks of 15 methods: a line for each method, which may go on on the next sheet."""
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    visit(browser, (root / "index.html").as_uri())
+    opened(browser, root / "index.html")
+    before = printed_sheets(browser)
+    browser.execute_script(
+        "const panels = [...document.querySelectorAll('.panel')];"
+        "for (let n = panels.length; n < 5; n += 1) "
+        "{ panels[0].after(panels[0].cloneNode(true)); }"
+        "for (const panel of document.querySelectorAll('.panel tbody')) "
+        "{ for (let n = panel.rows.length; n < 17; n += 1) "
+        "{ panel.rows[1].after(panel.rows[1].cloneNode(true)); } }"
+    )
+    assert len(browser.find_elements(By.CSS_SELECTOR, ".panel")) == 5
+    assert printed_sheets(browser) <= before + 1
 
 
 def test_paper_has_every_row_of_a_table(browser: Any, root: Path) -> None:

@@ -22,6 +22,7 @@ from draftmark.speculation.interfaces import EngineSettings
 from draftmark.store.acceptance_tables import with_greedy_draft
 from draftmark.types import (
     GREEDY,
+    MAX_GAMMA,
     AcceptanceTable,
     Decode,
     Placement,
@@ -91,6 +92,19 @@ def test_every_count_of_the_loop_is_predicted_exactly(gamma: int) -> None:
     assert drafted == counts.drafted_B.tolist()
     assert accepted == counts.accepted_B.tolist()
     assert 30 < sum(accepted) < counts.tested_B.sum() - 30  # else this shows little
+
+
+def test_chains_of_a_text_longer_than_a_block_end_with_the_block() -> None:
+    settings = EngineSettings(WAYS[0], 3, MAX_GAMMA + 8, frozenset(), 0, Placement())
+    [decoded] = _Loop(TARGET, FeatureHeadDrafter(HEAD), settings).generate(PROMPTS[:1])
+    text = Text("2", PROMPTS[0].token_ids, decoded.token_ids, decoded.finish_reason)
+    whole, short = (
+        score([replace(text, response_ids=text.response_ids[:n])], WAYS[0])[0]
+        for n in (MAX_GAMMA + 8, LIMIT)
+    )
+    assert whole.accept_SD.shape == (MAX_GAMMA + 8, MAX_GAMMA)
+    within_SD = np.add.outer(np.arange(LIMIT), np.arange(MAX_GAMMA)) < LIMIT
+    assert (whole.accept_SD[:LIMIT][within_SD] == short.accept_SD[within_SD]).all()
 
 
 @pytest.mark.parametrize("samplers", WAYS, ids=["0", "1", "0.7, greedy"])

@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
@@ -56,12 +55,15 @@ def load_whole(directory: Path, dtype: str, *, trust_remote_code: bool, **placem
 
 @contextmanager
 def explain_loading(directory: Path) -> Iterator[None]:
-    """Turn the library's exceptions about a folder into UserErrors."""
+    """Turn the library's exceptions about a folder into UserErrors.
+
+    A malformed config makes the library raise anything: TypeError, KeyError, or a class of its own.
+    """
     try:
         yield
-    except torch.OutOfMemoryError:
+    except (UserError, torch.OutOfMemoryError):
         raise
-    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
+    except Exception as error:
         if "trust_remote_code" in str(error):
             raise UserError(
                 f"{directory} comes with code of its own, which would run with your rights; read "

@@ -46,6 +46,8 @@ def check_folder(directory: Path, *, head: bool = False) -> None:
     names = [path.name for path in sorted(directory.iterdir()) if path.is_file()]
     files = weight_files(directory, names, head=head)
     headers = {name: read_header(directory / name) for name in files}
+    if not head:
+        _check_layers(directory, sum(map(len, headers.values())))
     _check_tensors(directory, headers)
     _check_index(directory, headers)
 
@@ -197,6 +199,21 @@ def _weight_map(directory: Path) -> Mapping[str, str]:
                 "beside it; load the model with transformers and save it with save_pretrained."
             )
     return files
+
+
+def _check_layers(directory: Path, num_tensors: int) -> None:
+    """Raise UserError for more layers than tensors: the library makes layer after layer first."""
+    config = read_config(directory / "config.json")
+    nested = config.get("text_config") or {}
+    named = (
+        part.get(name) for part in (config, nested) for name in ("num_hidden_layers", "n_layer")
+    )
+    layers = max((number for number in named if isinstance(number, int)), default=0)
+    if layers > num_tensors:
+        raise UserError(
+            f"{directory / 'config.json'} has {layers} layers, and the files of weights "
+            f"{num_tensors} tensors; copy or download the model again."
+        )
 
 
 def _check_tensors(directory: Path, headers: Headers) -> None:

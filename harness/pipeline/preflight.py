@@ -124,7 +124,7 @@ def _check_model(node: Node) -> _Model:
 
     from draftmark.models.context_length import context_length
     from draftmark.models.language_model import load_tokenizer
-    from draftmark.models.loading import load_whole
+    from draftmark.models.loading import explain_loading, load_whole
     from draftmark.models.shared_vocabulary import has_shared_vocabulary
     from draftmark.models.token_ids import end_token_notes, tokenizer_notes, vocabulary_size
 
@@ -137,10 +137,11 @@ def _check_model(node: Node) -> _Model:
     check_packages(directory)
     tokenizer = load_tokenizer(directory, trust_remote_code=trusted)
     if quantisation(directory):  # whether it is whole shows when it is loaded
-        config = AutoConfig.from_pretrained(
-            directory, local_files_only=True, trust_remote_code=trusted
-        )
-        rows = config.get_text_config().vocab_size
+        with explain_loading(directory):
+            config = AutoConfig.from_pretrained(
+                directory, local_files_only=True, trust_remote_code=trusted
+            )
+            rows = config.get_text_config().vocab_size
     else:
         model = load_whole(directory, "float32", trust_remote_code=trusted, device_map="meta")
         config, rows = model.config, model.get_output_embeddings().weight.shape[0]
@@ -223,12 +224,14 @@ def _check_head(setting: Setting, reference: str, node: Node, tokenizer: Any) ->
     from transformers import AutoConfig
 
     from draftmark.models.heads.block_imports import check_any_head
+    from draftmark.models.loading import explain_loading
     from draftmark.models.token_ids import vocabulary_size
 
     directory, trusted = _place(setting.target_as_given)
-    config = AutoConfig.from_pretrained(
-        directory, local_files_only=True, trust_remote_code=trusted
-    ).get_text_config()
+    with explain_loading(directory):
+        config = AutoConfig.from_pretrained(
+            directory, local_files_only=True, trust_remote_code=trusted
+        ).get_text_config()
     assert node.existing_folder is not None
     size = vocabulary_size(tokenizer, config.vocab_size)
     facts = check_any_head(node.existing_folder, reference, config, size)

@@ -70,8 +70,44 @@ def test_a_mutated_config_is_read_or_refused_in_a_sentence(model: Path, name: st
         (model / name).write_bytes(change(data, drawn.draw))
         with suppress(UserError), no_hang():
             _read(model)
+            load_model(model)
 
     mutate()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("config.json", '"hidden_act": "none"'),
+        ("config.json", '"dtype": "text"'),
+        ("config.json", '"num_attention_heads": 7'),
+        ("config.json", '"attention_dropout": {}'),
+        ("config.json", '"rope_parameters": {"rope_type": "none"}'),
+        ("config.json", '"rope_parameters": {"rope_type": []}'),
+        ("config.json", '"rope_parameters": {"rope_theta": [], "rope_type": "default"}'),
+        ("generation_config.json", '"pad_token_id": ""'),
+        ("tokenizer_config.json", '"tokenizer_class": []'),
+        ("tokenizer_config.json", '"extra_special_tokens": [{}]'),
+    ],
+)
+def test_what_the_library_cannot_use_is_a_sentence(model: Path, name: str, text: str) -> None:
+    values = {**json.loads((model / name).read_text()), **json.loads(f"{{{text}}}")}
+    (model / name).write_text(json.dumps(values))
+
+    check_folder(model)
+    with pytest.raises(UserError, match="cannot be loaded by transformers"):
+        load_model(model)
+
+
+@pytest.mark.parametrize("named", [{"num_hidden_layers": 2**31}, {"text_config": {"n_layer": 900}}])
+def test_more_layers_than_tensors_are_refused_before_they_are_made(
+    model: Path, named: dict[str, Any]
+) -> None:
+    values = {**json.loads((model / "config.json").read_text()), **named}
+    (model / "config.json").write_text(json.dumps(values))
+
+    with no_hang(), pytest.raises(UserError, match="layers, and the files of weights 74 tensors"):
+        check_folder(model)
 
 
 @pytest.fixture

@@ -165,6 +165,9 @@ def _write(sink: Any, parts: Sequence[Mapping[str, Any]], document: bytes) -> No
 @contextmanager
 def opened_run(source: Path) -> Iterator[Path]:
     """Yield a run's folder; that of a file of published counts is a temporary one."""
+    if source.suffix != Path(COUNTS).suffix:
+        yield source
+        return
     with TemporaryDirectory(prefix="draftmark-") as scratch:
         yield unpacked_run(source, Path(scratch) / "run")
 

@@ -32,6 +32,7 @@ from draftmark.store.records import tables_name
 from draftmark.store.run_folder import RESULTS, SUMS, save_results
 from draftmark.types import MAX_GAMMA, Ledger
 
+LIMIT = 256  # tokens of a text
 TASKS, PROMPTS, LENGTH = ("gsm8k", "mbpp"), 8, 40  # fewer prompts never separate three rows
 TARGET = "0" * 64
 TRAINED = Ledger(steps=8, rows=32)
@@ -159,7 +160,7 @@ def _data(task: str, suite: Suite) -> dict[str, Any]:
             "validation": f"validation rows of {task}",
             "test": suite.tasks[task].digest,
         },
-        "max_new_tokens": 64,
+        "max_new_tokens": LIMIT,
         "end_tokens": [2],
         "overlaps": [],
         "fine_tuning": None,

@@ -6,6 +6,8 @@ Each check yields one sentence for each fault.
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from draftmark.analysis.board.counts import Condition, Counts, PromptCounts
 from draftmark.analysis.board.submission import Submission
 from draftmark.analysis.board.suite import Suite
@@ -56,19 +58,30 @@ def _drafts_greedily(recipe: Mapping[str, Any], task: str) -> bool:
 
 
 def impossible_counts(counts: Counts, cells: Mapping[int, Texts]) -> Iterator[str]:
-    """Yield what is impossible in counts; `cells` has the texts of each cell."""
+    """Yield what is impossible in counts, each reason once; `cells` has the texts of each cell."""
+    found: dict[str, list[Condition]] = {}
     lengths: dict[tuple[str, float], Floats] = {}
     for at, own in counts.items():
         if at.cell not in cells:
             yield f"there are counts of cell {at.cell}, which the results do not have"
-            continue
-        texts = cells[at.cell]
-        if reason := _reason(at, own, texts):
-            yield f"{_where(at)}: {reason}"
-            continue
-        tokens_B = own.columns["tokens"]
-        if (lengths.setdefault((texts.task, at.temperature), tokens_B) != tokens_B).any():
-            yield f"{_where(at)}: the texts have other lengths than elsewhere in the submission"
+        elif reason := _reason(at, own, cells[at.cell]) or _other_lengths(at, own, cells, lengths):
+            found.setdefault(reason, []).append(at)
+    for reason, places in found.items():
+        more = f" and {len(places) - 1} more conditions" if len(places) > 1 else ""
+        yield f"{_where(places[0])}{more}: {reason}"
+
+
+def _other_lengths(
+    at: Condition,
+    own: PromptCounts,
+    cells: Mapping[int, Texts],
+    lengths: dict[tuple[str, float], Floats],
+) -> str:
+    """Return a reason if texts have other lengths than in `lengths`, which gets new texts."""
+    tokens_B = own.columns["tokens"]
+    first_B = lengths.setdefault((cells[at.cell].task, at.temperature), tokens_B)
+    same = np.array_equal(first_B, tokens_B)
+    return "" if same else "the texts have other lengths than elsewhere in the submission"
 
 
 def _reason(at: Condition, own: PromptCounts, texts: Texts) -> str:

@@ -16,7 +16,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from board_runs import board_run, make_board, rehash, row_of, small_suite, sound_rows, tamper
+from board_runs import (
+    LIMIT,
+    board_run,
+    make_board,
+    rehash,
+    row_of,
+    small_suite,
+    sound_rows,
+    tamper,
+)
 from commands import run_command, sentence_of
 
 from draftmark.analysis.board.board import open_board, template_files
@@ -259,10 +268,10 @@ def places_of(columns: dict[str, list[Any]]) -> list[tuple[Any, ...]]:
 
 
 def longer_than_the_limit(columns: dict[str, list[Any]]) -> None:
-    """Add a hundred tokens to every text, all of them accepted: the counts still add up."""
+    """Add tokens to every text, all of them accepted: the counts still add up."""
     for place, gamma in enumerate(columns["gamma"]):
-        passes = 100 / (gamma + 1)
-        columns["tokens"][place] += 100
+        passes = LIMIT / (gamma + 1)
+        columns["tokens"][place] += LIMIT
         columns["passes"][place] += passes
         for name in ("accepted", "tested", "drafted"):
             columns[name][place] += passes * gamma
@@ -471,7 +480,11 @@ NUMBER = {"value": 99.0, "low": None, "high": None, "n": 8, "definition": "how f
         (setting("results/0/history", [{"step": 1.0}]), "rows", "name records or failures"),
         (setting("pooled/0/contender/method", "lk"), "rows", "pooled numbers of another draft"),
         (setting("standings", [STANDING]), "rows", "it has comparisons with other drafts"),
-        (edited_counts(longer_than_the_limit), "counts", "longer than its limit of 64 tokens"),
+        (
+            edited_counts(longer_than_the_limit),
+            "counts",
+            "longer than its limit of 256 tokens",
+        ),
         (relabelled(1.0, 0.0), "counts", "no whole number, so it is of another temperature"),
         (relabelled(0.0, 1.0), "counts", "gsm8k: the counts at temperature 1 are those at"),
         (edited_counts(one_seed_twice), "counts", "the counts of seed 1 are those of seed 0"),

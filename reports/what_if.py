@@ -32,7 +32,7 @@ from draftmark.reports._shared.content import (
 from draftmark.reports._shared.handover import advised, handover_section
 from draftmark.reports._shared.recommendation import NOTE, expected_advice
 from draftmark.reports._shared.rows import by_task_and_pair, failure_section, gamma_of, served_note
-from draftmark.reports._shared.verdict import overall_verdict, verdicts
+from draftmark.reports._shared.verdict import overall_verdict, shortcomings, verdicts
 from draftmark.results import Results
 
 SHOWN = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32)  # block lengths in tables
@@ -85,7 +85,7 @@ class WhatIf:
         verdict = verdicts(results, directory)
         sections = [
             f"# {escape_markdown(results.title)}: what if drafting cost something else",
-            escape_markdown(overall_verdict(verdict)),
+            escape_markdown(" ".join((overall_verdict(verdict), *shortcomings(results)))),
             _MODEL,
         ]
         sections += [section_markdown(Section("", list(verdict_alerts(results))))]

@@ -5,7 +5,9 @@ from textwrap import shorten
 from typing import TYPE_CHECKING
 
 from draftmark.analysis.cost_model import Costs, expected_speedup, expected_speedups
+from draftmark.analysis.titles import method_title, task_title
 from draftmark.reports._figures import style
+from draftmark.reports._figures.choice import MOST_CURVES
 from draftmark.reports._shared.acceptance import ScoredDraft, advice_at
 from draftmark.reports._shared.rows import group_by
 from draftmark.text import printable_text
@@ -24,10 +26,11 @@ TICKS = (0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32)  # of speedup
 def what_if_png(found: Sequence[ScoredDraft], costs: Sequence[Costs]) -> bytes:
     """Return the PNG: for each task, pair and temperature a panel per draft and one by cost.
 
-    Each group starts a row; many drafts take several rows.
+    Each group starts a row; many drafts take several rows. Of more than MOST_CURVES drafts of a
+    group the best are drawn.
     """
     by_place = group_by(found, _place)
-    groups = list(by_place.values())
+    groups = [best_drafts(group) for group in by_place.values()]
     rows = [size for group in groups for size in style.in_rows(len(group) + 1, MAX_COLUMNS)]
 
     def fill(figure: "Figure") -> None:
@@ -50,6 +53,14 @@ def _place(item: ScoredDraft) -> tuple[str, str, float, str]:
     return item.contender.task, item.contender.pair, item.temperature, item.how
 
 
+def best_drafts(group: Sequence[ScoredDraft]) -> list[ScoredDraft]:
+    """Return the drafts with most tokens per pass, in order; it is the speedup without costs."""
+    by_speed = sorted(
+        group, key=lambda item: -max(expected_speedups(item.by_gamma, Costs(0.0)).values())
+    )
+    return by_speed[:MOST_CURVES]
+
+
 def _by_gamma(axes: "Axes", item: ScoredDraft, costs: Sequence[Costs]) -> None:
     """Draw expected speedup over gamma, a line for each cost; mark the recommended gamma."""
     for cost, colour in zip(costs, style.ordered_colours(len(costs)), strict=True):
@@ -65,7 +76,7 @@ def _by_gamma(axes: "Axes", item: ScoredDraft, costs: Sequence[Costs]) -> None:
     ticks = [2**power for power in range(6) if 2**power <= max(item.by_gamma)]
     axes.set_xticks(ticks, [f"{tick}" for tick in ticks])
     axes.set_xlabel("block length, drafted tokens")
-    _title(axes, item, item.contender.method)
+    _title(axes, item, method_title(item.contender.method))
 
 
 def _by_cost(axes: "Axes", group: Sequence[ScoredDraft], costs: Sequence[Costs]) -> None:
@@ -78,11 +89,11 @@ def _by_cost(axes: "Axes", group: Sequence[ScoredDraft], costs: Sequence[Costs])
         look = style.Look.of(number)
         x = [cost.per_token for cost in grid]
         lines += axes.plot(x, highest, color=look.colour, linestyle=look.dash)
-    names = [_short(item.contender.method, 20) for item in group]
+    names = [_short(method_title(item.contender.method), 24) for item in group]
     axes.legend(lines, names, loc="upper right", ncols=1 + len(names) // 6)
     axes.set_xlabel("cost of a drafted token, c + w (target passes)")
     axes.set_xlim(0, end)
-    _title(axes, group[0], "at the best block length")
+    _title(axes, group[0], "best block length")
 
 
 def _scale(axes: "Axes", highest: float) -> None:
@@ -96,8 +107,8 @@ def _scale(axes: "Axes", highest: float) -> None:
 
 
 def _title(axes: "Axes", item: ScoredDraft, what: str) -> None:
-    place = f"{item.contender.task}, {item.contender.pair}"
-    above = _short(f"{what}, temperature {item.temperature:g}{item.how}", TITLE_WIDTH)
+    place = f"{task_title(item.contender.task)}, {item.contender.pair}"
+    above = _short(f"{what}, T={item.temperature:g}{item.how}", TITLE_WIDTH)
     axes.set_title(f"{above}\n{_short(place, TITLE_WIDTH)}", loc="left")
 
 
@@ -114,5 +125,6 @@ def _legend(figure: "Figure", axes: "Axes") -> None:
         loc="outside lower center",
         ncols=len(names),
         title="cost of a drafted token, c + w (target passes); dashed: the target alone;\n"
+        f"at most {MOST_CURVES} drafts, those with most tokens per pass; "
         "dot: the shortest length not significantly slower than the best, with its 95% interval",
     )

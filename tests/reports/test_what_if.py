@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from draftmark.errors import UserError
+from draftmark.reports._figures.what_if import best_drafts
+from draftmark.reports._shared.acceptance import scored_drafts
 from draftmark.reports.what_if import REPORT
 from draftmark.results import Cell, Finding, Number, Pooled, Result, Results
 from draftmark.store.acceptance_tables import sliding_table, write_tables
@@ -123,6 +125,7 @@ def test_a_failed_cell_is_named_and_the_others_are_shown(tmp_path: Path) -> None
     assert "## gsm8k, p, csd, seed 0\n\nFailed: no &lt;luck&gt;" in str(found["what_if.md"])
     assert "## gsm8k, p, kd, temperature 0" in str(found["what_if.md"])
     assert "what_if.png" in found
+    assert "Failed: csd on gsm8k. One seed: another training" in str(found["what_if.md"])
 
 
 def test_names_are_harmless_in_text_and_figure(tmp_path: Path) -> None:
@@ -147,6 +150,16 @@ def test_the_figure_is_a_png_and_the_same_bytes_each_time(tmp_path: Path) -> Non
     assert first.startswith(b"\x89PNG")
     assert first == again
     assert b"Software" not in first
+
+
+def test_the_figure_has_the_six_best_drafts(tmp_path: Path) -> None:
+    """A run of many methods has a picture that a screen can show; the text has all of them."""
+    methods = {f"method {number}": (0.1 * number,) for number in range(9)}
+    every = scored_drafts(run_of(tmp_path, methods), tmp_path)
+    found = [item for item in every if item.temperature == 0]
+    drawn = [item.contender.method for item in best_drafts(found)]
+    assert len(found) == 9
+    assert drawn == [f"method {number}" for number in (8, 7, 6, 5, 4, 3)]
 
 
 def test_a_cost_below_nothing_is_refused_before_tables_are_read(tmp_path: Path) -> None:

@@ -78,6 +78,15 @@ def test_forward_kl_is_torchs_kl_div(seed: int) -> None:
     torch.testing.assert_close(forward_kl(draft, target), expected)
 
 
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 3.0])
+def test_forward_kl_at_a_temperature_is_that_of_divided_logits_times_its_square(
+    temperature: float,
+) -> None:
+    draft, target = logits(1), logits(2)
+    divided = forward_kl(draft / temperature, target / temperature)
+    torch.testing.assert_close(forward_kl(draft, target, temperature), divided * temperature**2)
+
+
 @given(SEEDS)
 def test_the_kls_and_the_jsd_are_scipys(seed: int) -> None:
     draft, target = logits(seed), logits(seed + 1)

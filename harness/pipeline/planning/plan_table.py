@@ -318,7 +318,7 @@ def _spread_lines(costs: StageCosts, gpus: int) -> Iterator[str]:
     if wide:
         names = ", ".join(sorted({stage for stage, _ in wide}))
         yield (
-            f"{len(wide)} of them ({names}) spread their target over up to "
+            f"The target of {len(wide)} of them ({names}) is spread over up to "
             f"{max(count for _, count in wide)} GPUs. With --gpus {gpus} the other layers wait in "
             "the processor's memory or on disk; the time to bring them for a pass is not counted."
         )
@@ -335,7 +335,7 @@ def _fix_lines(stages: Sequence[PlannedStage], gpu: Gpu) -> Iterator[str]:
         most = format_bytes(max(stage.cost.device_bytes for stage in alike))
         gpus = max(stage.fixed_gpus for stage in alike)
         yield (
-            f"{len(alike)} of them ({names}) need up to {most}, and would fail on one {gpu.name}: "
+            f"{len(alike)} of them ({names}): up to {most}, too much for one {gpu.name}; "
             f"{fix}{f' (up to {gpus} GPUs)' if gpus > 1 else ''}."
         )
 

@@ -251,7 +251,7 @@ def test_a_plan_names_stages_that_exceed_the_gpus_memory(planned: Planned) -> No
 
     text, stages = plan_table.tabulate_plan(prepared, Store(Path("nowhere")), H100)
 
-    assert "would fail on one H100 SXM 80 GB: set placement = " in " ".join(text.split())
+    assert "too much for one H100 SXM 80 GB; set placement = " in " ".join(text.split())
     too_large = [stage for stage in stages if stage.cost.peak_bytes > H100.memory_bytes]
     assert {stage.node.stage for stage in too_large} >= {"features", "responses", "draft"}
     assert all(stage.fix.startswith('set placement = "auto"') for stage in too_large)

@@ -15,12 +15,12 @@ from draftmark.analysis.board.packing import pack_run
 from draftmark.analysis.board.series import changes, series_of
 from draftmark.analysis.board.submission import Submission
 from draftmark.analysis.board.suite import freeze_tasks
-from draftmark.analysis.board.tables import trust_of
+from draftmark.analysis.board.tables import acceptance_tables, trust_of
 from draftmark.analysis.published_counts import COUNTS, opened_run
 from draftmark.store.run_folder import load_results
 
 BOARD = in_repository("reports/board")
-MOST_BYTES = 3_000_000
+MOST_BYTES = 4_000_000
 METHODS = ["kd", "eagle3, 3.1's norms", "p_eagle"]  # of each study; all would take long
 
 
@@ -81,6 +81,20 @@ def test_drafts_were_submitted_again_under_newer_code(rows: list[Submission]) ->
         found = changes(series, suites[suite])
         assert [item.difference for item in found if item.difference is None] == []
         assert not any(item.is_regression for item in found)
+
+
+def test_rows_of_the_frozen_suite_pair(rows: list[Submission]) -> None:
+    tables = acceptance_tables(open_board(BOARD), rows)
+    frozen = [table for table in tables if table.terms.suite == "draftmark-suite-1"]
+
+    assert {(it.terms.temperature, it.terms.verification) for it in frozen} == {
+        (0.0, "standard"),
+        (1.0, "standard"),
+        (1.0, "block"),
+    }
+    for table in frozen:
+        assert len(table.rows) >= 2
+        assert all(row.standing for row in table.rows)
 
 
 def test_it_is_small() -> None:

@@ -63,6 +63,11 @@ def cut_middle(text: str, width: int) -> str:
     return f"{head.rstrip()}…{tail.lstrip()}"
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is 1: "1 look", "2 looks"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def format_bytes(size: float) -> str:
     """Return a number of bytes in powers of 1000 with two digits or more, such as "3.1 MB"."""
     power = 0

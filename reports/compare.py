@@ -22,6 +22,7 @@ from draftmark.errors import UserError
 from draftmark.reports._shared.content import escape_markdown, markdown_table, number_text
 from draftmark.reports._shared.rows import ONE_SEED, gamma_of
 from draftmark.results import Number, Results
+from draftmark.text import counted
 
 RATES = ("acceptance_rate", "block_efficiency")
 SHOWN = 30  # differences in compare.md; compare.json has all
@@ -131,13 +132,13 @@ def _answer(found: Sequence[Mapping[str, Any]]) -> str:
         known = [item["detectable"] for item in found if item["quantity"] == rate]
         if None in known:
             return (
-                f"No difference was found in {len(found)} comparisons, and some have so few "
-                "prompts that none could be: compare runs of more prompts."
+                f"No difference was found in {counted(len(found), 'comparison')}, and some have "
+                "so few prompts that none could be: compare runs of more prompts."
             )
         widest = max(known)
         name = "an acceptance rate" if rate == RATES[0] else "a block efficiency"
         return (
-            f"No difference was found in {len(found)} comparisons; {name} that differs "
+            f"No difference was found in {counted(len(found), 'comparison')}; {name} that differs "
             f"by {widest:.3f} would mostly have been found."
         )
     return " ".join(parts)

@@ -17,7 +17,7 @@ from draftmark.reports._shared.outcome import Facts, render_outcome
 from draftmark.reports._shared.rows import group_by
 from draftmark.results import Results
 from draftmark.store.junit import JUnitCase, junit_document
-from draftmark.text import printable_text
+from draftmark.text import counted, printable_text
 
 _SHOWN = 5  # drafts in one sentence
 _SUITE = "draftmark gate"
@@ -82,7 +82,7 @@ def _answer(outcome: Facts) -> str:
     if outcome["verdict"] == "PASS":
         return (
             f"No accepted {rate} has fallen by {margin} or more: {total} compared, on up to "
-            f"{prompts} prompts each."
+            f"{counted(prompts, 'prompt')} each."
         )
     shown = by_verdict[outcome["verdict"]]
     names = ", ".join(f"{_case(line)} ({_difference(line)})" for line in shown[:_SHOWN])
@@ -118,7 +118,8 @@ def _how(outcome: Facts) -> str:
     text = (
         "Difference: now - accepted, paired on prompts. FAIL: its interval is below -margin; PASS: "
         "above -margin; INCONCLUSIVE: around it. The error probability of the whole gate, at most "
-        f"1%, is split over {rule['comparisons']} comparisons and {rule['looks']} looks."
+        f"1%, is split over {counted(rule['comparisons'], 'comparison')} and "
+        f"{counted(rule['looks'], 'look')}."
     )
     sizes = outcome["sizes"]
     return text + (f" Looks were taken at {', '.join(map(str, sizes))} test rows." if sizes else "")

@@ -15,7 +15,7 @@ from draftmark.reports._figures.trend import trend_png
 from draftmark.reports._shared.content import csv_file, escape_markdown, markdown_table, number_text
 from draftmark.reports._shared.series import DatedRun, Series, rated_runs, series_over
 from draftmark.results import Number, Results
-from draftmark.text import printable_text
+from draftmark.text import counted, printable_text
 
 _CSV = (
     *("task", "pair", "method", "temperature", "gamma", "commit", "date", "quantity"),
@@ -56,8 +56,8 @@ class Trend:
         first, last = escape_markdown(runs[0].label), escape_markdown(runs[-1].label)
         parts = [
             f"# Trend of {self.rate.replace('_', ' ')}",
-            f"{len(runs)} runs, from {first} to {last}, ordered by commit. A step is a lasting "
-            f"change of level by {self.least:g} or more.",
+            f"{counted(len(runs), 'run')}, from {first} to {last}, ordered by commit. A step is a "
+            f"lasting change of level by {self.least:g} or more.",
         ]
         if not any(item.known for item in every):
             return "\n\n".join([*parts, "No run has numbers: nothing to show."]) + "\n"
@@ -127,7 +127,8 @@ def _mean(points: Sequence[tuple[DatedRun, Number]]) -> str:
 def _failed(every: Sequence[Series]) -> Iterator[str]:
     for item in every:
         if lost := [run.label for run, number in item.points if number is None]:
-            yield f"{item.title}: no number in {len(lost)} runs, the last of them {lost[-1]}"
+            number = counted(len(lost), "run")
+            yield f"{item.title}: no number in {number}, the last of them {lost[-1]}"
 
 
 REPORT = Trend()

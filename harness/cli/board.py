@@ -9,6 +9,7 @@ from draftmark.cli.options import Data, Out, RunOrCounts, StoreAt, split_names
 from draftmark.cli.terminal import echo, echo_lines
 from draftmark.errors import UserError
 from draftmark.pipeline.publish import writable_folder
+from draftmark.text import counted
 
 BoardFolder = Annotated[Path, typer.Argument(help="A board: a folder with board.toml.")]
 
@@ -51,7 +52,7 @@ def check(
     echo_lines(line for item in found for line in item.lines())
     refused = sum(bool(item.faults) for item in found)
     again = f" and {len(reruns)} rerun{'s' * (len(reruns) > 1)}" if reruns else ""
-    echo(f"{len(submissions)} submissions{again}, {refused} refused")
+    echo(f"{counted(len(submissions), 'submission')}{again}, {refused} refused")
     if junit:
         from draftmark.store.files import write_atomically
         from draftmark.store.junit import junit_document
@@ -84,7 +85,7 @@ def build(
     written = publish_folder(out, site.files())
     echo(f"Written: {out / 'index.html'} and {len(written) - 1} more files")
     if refused:
-        echo(f"{refused} submissions were refused: draftmark board check {folder}")
+        echo(f"{counted(refused, 'submission')} refused: draftmark board check {folder}")
 
 
 def new(
@@ -121,7 +122,9 @@ def freeze(
         raise UserError(f"{out} is there, and a suite never changes; name another file.")
     suite = freeze_tasks(name, split_names(tasks) or [], rows, source, data)
     write_atomically(writable_folder(out.parent) / out.name, suite_text(suite).encode())
-    echo(f"Written: {out}, {sum(len(it.prompts) for it in suite.tasks.values())} prompts")
+    echo(
+        f"Written: {out}, {counted(sum(len(it.prompts) for it in suite.tasks.values()), 'prompt')}"
+    )
 
 
 def rerun(

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from draftmark.cli.options import AsJson, Data, RunFolder, StoreAt, reopen_run, show_files
+from draftmark.cli.options import AsJson, Data, Full, RunFolder, StoreAt, reopen_run, show_files
 from draftmark.cli.terminal import echo_json, echo_lines, echo_state
 from draftmark.pipeline.publish import data_folder
 
@@ -54,6 +54,7 @@ def verify(
     prompts: Annotated[int, typer.Option(min=2, help="Number of test prompts to decode.")] = 8,
     store: StoreAt = None,
     data: Data = None,
+    full: Full = False,
 ) -> None:
     """Check that the engine is lossless with each draft of a run; exit code 1 if it is not."""
     from draftmark.pipeline import verify
@@ -62,6 +63,6 @@ def verify(
     results, plan, kept, progress = reopen_run(directory, store, data)
     checks = verify.verify_run(plan, kept, progress, prompts)
     verify.save_checks(checks, plan, directory)
-    show_files(render_reports(results, directory, ["lossless"]))
+    show_files(render_reports(results, directory, ["lossless"]), full)
     if verify.failed_cells(checks):
         raise typer.Exit(1)

@@ -10,6 +10,7 @@ import typer
 from draftmark.cli.options import (
     AsJson,
     Data,
+    Full,
     Rule,
     RunFolder,
     StoreAt,
@@ -109,6 +110,7 @@ def gate(
     store: StoreAt = None,
     data: Data = None,
     as_json: AsJson = False,
+    full: Full = False,
 ) -> None:
     """Test that a rate has not fallen by more than a margin: PASS, FAIL (1), INCONCLUSIVE (3).
 
@@ -138,7 +140,7 @@ def gate(
     if as_json:
         echo_json(asdict(outcome))
     else:
-        show_files(files)
+        show_files(files, full)
     raise typer.Exit(_CODES[outcome.verdict])
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from draftmark.cli.terminal import echo
-from draftmark.text import format_bytes, printable_text
+from draftmark.text import counted, format_bytes, printable_text
 
 
 def _cached_names(incomplete: str) -> list[str]:
@@ -35,7 +35,7 @@ def ls() -> None:
         line = printable_text(f"{item.name}: {shown}{also}")
         echo(f"{format_bytes(item.num_bytes):>8}  {(item.commit or '-')[:12]:12}  {line}")
     total = format_bytes(sum(item.num_bytes for item in known))
-    echo(f"{len(known)} models, {total} in {cache_directory()}.")
+    echo(f"{counted(len(known), 'model')}, {total} in {cache_directory()}.")
 
 
 def rm(

@@ -1,11 +1,12 @@
 """Options that several commands share, and how commands open runs and print files."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from draftmark.cli.terminal import echo
+from draftmark.cli.terminal import echo, echo_written, opening
 from draftmark.errors import UserError
 from draftmark.types import Verification
 
@@ -51,9 +52,7 @@ Rule = Annotated[
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON document instead, and nothing else.")
 ]
-Full = Annotated[
-    bool, typer.Option("--full", help="Print the whole leaderboard on a terminal too.")
-]
+Full = Annotated[bool, typer.Option("--full", help="Print the whole report on a terminal too.")]
 Cluster = Annotated[
     str | None,
     typer.Option("--cluster", help="Run stages on Ray: 'local', or a cluster's address."),
@@ -117,10 +116,16 @@ def load_run(directory: Path, verification: Verification = "standard") -> "Resul
     return results_under(load_results(directory), verification)
 
 
-def show_files(files: list[Path]) -> None:
-    """Print the Markdown files, then the paths of all files."""
+def show_files(files: list[Path], full: bool) -> None:
+    """Print the Markdown files, then the paths of all files.
+
+    A terminal gets the opening of each alone, as plain text, unless `full`.
+    """
+    brief = sys.stdout.isatty() and not full
     for file in files:
         if file.suffix == ".md":
-            echo(file.read_text(encoding="utf-8"))
-    for file in files:
-        echo(f"Written: {file}")
+            text = file.read_text(encoding="utf-8")
+            echo(opening(text) if brief else text)
+    echo_written(files[0].parent, [file.name for file in files])
+    if brief:
+        echo("With --full: all of it, as in the file.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from draftmark.cli.options import Rule, RunFolder, load_run, show_files
+from draftmark.cli.options import Full, Rule, RunFolder, load_run, show_files
 from draftmark.cli.terminal import echo
 from draftmark.errors import UserError
 from draftmark.pipeline.publish import writable_folder
@@ -61,19 +61,20 @@ def _with_field(reports: list[Any], field: str, value: Any, owner: str) -> list[
     return [replace(it, **{field: value}) if hasattr(it, field) else it for it in reports]
 
 
-def reconcile(directory: RunFolder, verification: Rule = "standard") -> None:
+def reconcile(directory: RunFolder, verification: Rule = "standard", full: Full = False) -> None:
     """Show a run's numbers as vLLM, SGLang, Spec-Bench, EAGLE and AdaSPEC would print them."""
-    show_files(_render("reconcile", load_run(directory, verification), directory))
+    show_files(_render("reconcile", load_run(directory, verification), directory), full)
 
 
 def compare(
     a: Annotated[Path, typer.Argument(help="The earlier run.")],
     b: Annotated[Path, typer.Argument(help="The later run; its folder gets the files.")],
     verification: Rule = "standard",
+    full: Full = False,
 ) -> None:
     """Compare two runs: settings that differ, then B - A of every rate, paired on prompts."""
     before, results = (load_run(run, verification) for run in (a, b))
-    show_files(_render("compare", results, b, before=before, folder=a))
+    show_files(_render("compare", results, b, before=before, folder=a), full)
 
 
 def trend(
@@ -83,13 +84,14 @@ def trend(
     dates: Annotated[bool, typer.Option("--dates", help="Space the runs by their dates.")] = False,
     out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("trend"),
     verification: Rule = "standard",
+    full: Full = False,
 ) -> None:
     """Show a rate over many runs, in the order of their commits, and where its level changed."""
     from draftmark.analysis.under_block import RunsUnder
 
     runs = RunsUnder(folders, verification)
     fields = {"runs": runs, "rate": rate, "least": least, "dates": dates}
-    show_files(_render("trend", runs[-1][0], writable_folder(out), **fields))
+    show_files(_render("trend", runs[-1][0], writable_folder(out), **fields), full)
 
 
 def site(
@@ -122,11 +124,12 @@ def what_if(
         typer.Option(help="Added time to verify a drafted token; may be repeated."),
     ] = None,
     verification: Rule = "standard",
+    full: Full = False,
 ) -> None:
     """Show the drafts' speedups at other costs, with best block lengths and break-even costs."""
     options = {"cost_ratios": cost_ratio, "verification_costs": verification_cost}
     fields = {name: tuple(values) for name, values in options.items() if values}
-    show_files(_render("what_if", load_run(directory, verification), directory, **fields))
+    show_files(_render("what_if", load_run(directory, verification), directory, **fields), full)
 
 
 def _render(name: str, results: "Results", directory: Path, **fields: Any) -> list[Path]:

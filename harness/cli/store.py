@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from draftmark.cli.terminal import echo
-from draftmark.text import format_bytes
+from draftmark.text import counted, format_bytes
 
 Folder = Annotated[Path, typer.Option("--store", help="The store's folder.")]
 DEFAULT_STORE = Path("results/store")
@@ -34,8 +34,8 @@ def ls(store: Folder = DEFAULT_STORE) -> None:
     needed = format_bytes(sum(item.num_bytes for item in results if item.needed))
     everything = format_bytes(garbage_collection.folder_size(store))
     echo(
-        f"{len(results)} results, {total}, of which {needed} are needed; {everything} in {store} "
-        "in total."
+        f"{counted(len(results), 'result')}, {total}, of which {needed} are needed; {everything} "
+        f"in {store} in total."
     )
 
 
@@ -52,7 +52,7 @@ def verify(store: Folder = DEFAULT_STORE) -> None:
     for damage in damages:
         echo(f"Damaged: {damage}; the next run makes it again.")
     total = format_bytes(sum(item.num_bytes for item, _ in checked))
-    echo(f"{len(checked)} results, {total}, read and hashed: {len(damages)} damaged.")
+    echo(f"{counted(len(checked), 'result')}, {total}, read and hashed: {len(damages)} damaged.")
     if damages:
         raise typer.Exit(1)
 

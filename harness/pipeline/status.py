@@ -21,6 +21,7 @@ from draftmark.store.entries import ENTRY, stored_facts
 from draftmark.store.journals import ALIVE, attempts, is_locked
 from draftmark.store.plain_files import read_plain
 from draftmark.store.reading import adapter
+from draftmark.text import counted
 
 SILENT_S = 12 * HEARTBEAT_S  # a run on another machine is dead if ALIVE is older
 _LATEST = 1e11  # seconds since 1970, in the year 5138
@@ -245,7 +246,7 @@ def status_lines(now: RunStatus) -> list[str]:
         for name in ("cached", "done", "running", "failed", "refused", "to do")
         if (stages := now.in_state(name))
     )
-    printed = [f"{now.run}: {now.title}", f"{state}; {len(now.stages)} stages: {counts}"]
+    printed = [f"{now.run}: {now.title}", f"{state}; {counted(len(now.stages), 'stage')}: {counts}"]
     if now.stopping:
         printed.append("stopping when the running stages have finished")
     for state in ("running", "failed", "refused"):

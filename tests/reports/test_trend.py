@@ -73,7 +73,7 @@ def test_one_run_and_one_without_numbers_render_and_say_what_they_lack(tmp_path:
 def test_a_run_that_failed_is_a_gap_and_named(tmp_path: Path) -> None:
     found = trend(tmp_path, run(1, 0.5), run(2, None), run(3, 0.5))
     assert len(points(found)) == 2
-    assert "no number in 1 runs, the last of them 00000000 2026-01-02" in found["trend.md"]
+    assert "no number in 1 run, the last of them 00000000 2026-01-02" in found["trend.md"]
 
 
 @pytest.mark.parametrize("failed", [0, 1])
@@ -90,7 +90,7 @@ def test_one_seed_that_is_left_says_nothing_of_both(tmp_path: Path, failed: int)
 
     found = trend(tmp_path, of_seeds(1, None), of_seeds(2, failed))
     assert len(points(found)) == 1
-    assert "no number in 1 runs" in found["trend.md"]
+    assert "no number in 1 run" in found["trend.md"]
 
 
 def test_a_number_without_an_interval_is_drawn(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from draftmark.pipeline.stopping import NO_STOP, Stop
 from draftmark.progress import Progress
 from draftmark.store.graph import Node, topological_order
 from draftmark.store.store import Store
+from draftmark.text import counted
 
 LOCAL = "local"
 _REACH_S = 10.0
@@ -55,7 +56,7 @@ def execute_on_cluster(
         context = ClusterContext(order, root, threads, journal, stop.flag, versions)
         fleet = Fleet(ray, context, needs, progress)
         fleet.check()
-        progress.say(f"{len(unmade)} stages on {fleet.describe()}.")
+        progress.say(f"{counted(len(unmade), 'stage')} on {fleet.describe()}.")
         return run_stages(unmade, needs, fleet, journal, stop)
 
 

@@ -14,6 +14,7 @@ from draftmark.pipeline.planning.needs import Needs, needs_without_costs, stage_
 from draftmark.pipeline.planning.schedule import Schedule, StageRun, simulate_schedule
 from draftmark.store.graph import Node
 from draftmark.store.store import Store
+from draftmark.text import counted
 
 # More processes than one pay if they save this time: each one loads torch, which takes 3 s.
 WORTH_S = 10.0
@@ -37,10 +38,10 @@ class JobPlan:
         """Return in words how many stages run at once and how long the run will take."""
         beside = f", {self.jobs} at once (--jobs)" if self.jobs > 1 else ""
         if self.seconds is None:
-            return f"{self.stages} stages to do{beside}."
+            return f"{counted(self.stages, 'stage')} to do{beside}."
         took = f"about {format_seconds(self.seconds)} on this machine"
         alone = f", {format_seconds(self.serial_s)} with --jobs 1" if self.jobs > 1 else ""
-        return f"{self.stages} stages to do{beside}: {took}{alone}, by a rough estimate."
+        return f"{counted(self.stages, 'stage')} to do{beside}: {took}{alone}, by a rough estimate."
 
 
 def plan_jobs(plan: Plan, store: Store, jobs: int | None = None) -> JobPlan:

@@ -39,7 +39,7 @@ from draftmark.store.graph import Node, topological_order
 from draftmark.store.reading import Seconds, read_json
 from draftmark.store.records import DRAFT, TARGET
 from draftmark.store.store import Store
-from draftmark.text import format_bytes
+from draftmark.text import counted, format_bytes
 from draftmark.training.flops import CHUNK_LOGITS
 
 WIDTH = 100
@@ -303,7 +303,7 @@ def _totals(stages: Sequence[PlannedStage], gpu: Gpu, gpus: int) -> Iterator[str
     cost = sum((cost for _, cost in costs), Cost())
     largest = max((each.device_bytes for _, each in costs), default=0.0)
     yield (
-        f"{len(stages)} stages, {len(costs)} to do: {cost.total_flops:.2e} FLOPs, "
+        f"{counted(len(stages), 'stage')}, {len(costs)} to do: {cost.total_flops:.2e} FLOPs, "
         f"{format_bytes(largest)} of memory at most, {format_bytes(cost.disk_bytes)} on "
         f"disk, {format_seconds(cost.gpu_s)} on one {gpu.name}."
     )

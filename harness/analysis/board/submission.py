@@ -195,7 +195,7 @@ def _check_keys(text: bytes, results: Results) -> None:
     """
     document = json.loads(text, object_pairs_hook=_once)
     for key in _unknown(document, asdict(results)):
-        raise ValueError(f"results have no key {key!r}")
+        raise ValueError(f"results of this draftmark have no key {key!r}")
 
 
 def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

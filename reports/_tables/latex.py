@@ -82,7 +82,7 @@ def _rows(columns: Sequence[Column], method: str) -> Iterator[str]:
         return
     yield " & ".join([name, *values]) + r" \\"
     if any(intervals):
-        yield " & ".join(["", *intervals]) + r" \\"
+        yield " & ".join(["", *intervals]) + r" \\[2pt]"
 
 
 def _value(column: Column, method: str) -> str:

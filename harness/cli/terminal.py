@@ -40,13 +40,30 @@ def echo_lines(lines: Iterable[str]) -> None:
 
 
 def echo_state(has: bool | None, text: str) -> None:
-    """Print one line after "OK" or "missing", or after neither for None; coloured on a terminal."""
+    """Print one line after "OK" or "missing", or after neither for None.
+
+    A terminal gets colours, and lines of 80 columns.
+    """
     mark, word, colour = _STATES[has]
-    coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    coloured = colour and sys.stdout.isatty() and "NO_COLOR" not in os.environ
     shown = f"{mark} {word:7}"
     with _writing():
-        typer.secho(shown, fg=colour if coloured else None, nl=False)
-    echo(f" {printable_text(text, len(text))}")
+        typer.echo(typer.style(shown, fg=colour) if coloured else shown, nl=False)
+    line = printable_text(text, len(text))
+    echo(f" {_hanging(line, len(shown) + 1) if sys.stdout.isatty() else line}")
+
+
+def _hanging(line: str, start: int) -> str:
+    """Return a line that starts at a column, wrapped before 80; words stay whole."""
+    indent = " " * (start + 15)
+    wrapped = textwrap.fill(
+        f"{' ' * start}{line}",
+        80,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return wrapped[start:]
 
 
 def echo_written(folder: Path, names: Sequence[str]) -> None:

@@ -42,10 +42,10 @@ from draftmark.store.store import Store
 from draftmark.text import counted, format_bytes
 from draftmark.training.flops import CHUNK_LOGITS
 
-WIDTH = 100
-_HEADER = ("stage", "key", "state", "FLOPs", "memory", "disk", "GPU", "here", "what")
-_LINE = "{:11} {:8} {:7} {:>7} {:>7} {:>7} {:>7} {:>9}  {}"
-_INDENT = len(_LINE.format(*[""] * len(_HEADER)))
+WIDTH = 80
+_HEADER = ("stage", "key", "state", "FLOPs", "memory", "disk", "GPU", "here")
+_LINE = "{:11} {:8} {:7} {:>7} {:>7} {:>7} {:>7} {:>9}"
+_INDENT = " " * 12  # of the lines below a stage, which name it
 
 
 class _Hardware(BaseModel):
@@ -215,9 +215,10 @@ def _line(stage: PlannedStage, here_s: Mapping[str, float], where: str | None) -
     took = f" (took {stage.seconds:.1f} s)" if stage.seconds is not None else ""
     spread = f" ({cost.gpus} GPUs)" if cost.gpus > 1 else ""
     more = f"{took}{spread}{f' [{where}]' if where else ''}"
-    label = textwrap.wrap(node.label + more, WIDTH - _INDENT)
-    first = _LINE.format(node.stage, key, stage.state, *numbers, here, label[0])
-    return "\n".join([first, *(" " * _INDENT + rest for rest in label[1:])])
+    label = textwrap.wrap(
+        node.label + more, WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT
+    )
+    return "\n".join([_LINE.format(node.stage, key, stage.state, *numbers, here), *label])
 
 
 def _assumptions(
@@ -341,9 +342,9 @@ def _fix_lines(stages: Sequence[PlannedStage], gpu: Gpu) -> Iterator[str]:
 
 
 def _wrap(notes: Sequence[str]) -> str:
-    """Return notes as lines of at most WIDTH characters; list items hang."""
+    """Return notes as lines of at most WIDTH characters; list items hang, "< 1 s" stays whole."""
     wrapped = (
-        textwrap.wrap(note, WIDTH, subsequent_indent="  " if note.startswith("- ") else "") or [""]
-        for note in notes
+        textwrap.wrap(note, WIDTH, subsequent_indent="  " * note.startswith("- ")) or [""]
+        for note in (note.replace("< ", "<\u00a0") for note in notes)
     )
-    return "\n".join(line for lines in wrapped for line in lines)
+    return "\n".join(line.replace("\u00a0", " ") for lines in wrapped for line in lines)

@@ -1,5 +1,6 @@
 """Reports on a terminal: their opening, as plain text that a small terminal shows."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from commands import run_command
 from stored_runs import run_of
 
-from draftmark.cli.terminal import LINES, opening
+from draftmark.cli.terminal import LINES, echo_state, opening
 
 REPORT = """# The title
 
@@ -76,3 +77,22 @@ def test_a_terminal_gets_the_opening_and_a_pipe_all(
     assert len(lines) <= LINES + 2
     assert lines[0] == whole.splitlines()[0].removeprefix("# ")[:80]
     assert lines[-1] == "With --full: all of it, as in the file."
+
+
+@pytest.mark.parametrize("no_color", [True, False])
+def test_a_state_is_coloured_on_a_terminal_alone(
+    no_color: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Words say what colours do; long lines are wrapped, and pipes get them whole."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    if not no_color:
+        monkeypatch.delenv("NO_COLOR")
+    text = "hub            https://example.org/a/long/address does not answer; " + "check it " * 9
+    echo_state(False, text)
+    assert capsys.readouterr().out == f"✗ missing {text}\n"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    for has in (True, False, None):
+        echo_state(has, text)
+    shown = capsys.readouterr().out
+    assert ("\x1b[" in shown) is not no_color
+    assert all(len(re.sub(r"\x1b\[\d+m", "", line)) <= 80 for line in shown.splitlines())

@@ -11,6 +11,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -36,15 +37,17 @@ def require_readable(path: Path, most_rows: int, fix: str) -> None:
 
 
 class _Probe:
-    """A process that reads files, started when it is needed."""
+    """A process that reads files, started when it is needed; threads take turns."""
 
     def __init__(self) -> None:
+        self._turn, self._owner = threading.Lock(), os.getpid()
         self._process: subprocess.Popen[str] | None = None
         atexit.register(self.close)
 
     def reads(self, path: Path, most_rows: int) -> bool:
         """True if the process outlives a file; one that was lost before is started again."""
-        return any(self._outlives(path, most_rows) for _ in range(2))
+        with self._turn:
+            return any(self._outlives(path, most_rows) for _ in range(2))
 
     def _outlives(self, path: Path, most_rows: int) -> bool:
         process = self._process or self._start()
@@ -70,8 +73,8 @@ class _Probe:
         return self._process
 
     def close(self) -> None:
-        """End the process."""
-        if self._process:
+        """End the process, unless it belongs to the process from which this one was forked."""
+        if self._process and self._owner == os.getpid():
             with suppress(BrokenPipeError):
                 self._process.communicate()
             self._process = None

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,30 @@ def test_a_footer_that_ends_its_reader_is_refused_with_its_run(tmp_path: Path, n
 def test_a_footer_that_ends_its_reader_is_refused_among_rows(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"rows\.parquet cannot be read: the process that read it"):
         read_row_file(fatal(tmp_path / "rows.parquet"))
+
+
+def test_threads_that_read_at_once_get_their_own_answers(tmp_path: Path) -> None:
+    sound, bad = written(tmp_path / "a.parquet"), fatal(tmp_path / "b.parquet")
+    probe = parquet_probe._Probe()
+    with no_hang(), ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda path: probe.reads(path, 0), [sound, sound, bad] * 3))
+    probe.close()
+
+    assert answers == [True, True, False] * 3
+
+
+def test_a_forked_process_ends_without_the_reader_of_its_parent(tmp_path: Path) -> None:
+    file, probe = written(tmp_path / "a.parquet"), parquet_probe._Probe()
+    assert probe.reads(file, 0)
+    reader, probe._owner = probe._process, os.getppid()
+    with no_hang():
+        probe.close()  # as a forked process does at its exit
+    assert reader
+    assert reader.poll() is None
+
+    probe._owner = os.getpid()
+    probe.close()
+    assert reader.poll() == 0
 
 
 def test_a_fifo_in_place_of_a_record_is_not_waited_for(tmp_path: Path) -> None:

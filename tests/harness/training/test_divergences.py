@@ -24,6 +24,7 @@ from draftmark.training.divergences import (
     reverse_kl,
     skew_kl,
     skew_reverse_kl,
+    soft_cross_entropy,
     tvd,
 )
 
@@ -85,6 +86,16 @@ def test_forward_kl_at_a_temperature_is_that_of_divided_logits_times_its_square(
     draft, target = logits(1), logits(2)
     divided = forward_kl(draft / temperature, target / temperature)
     torch.testing.assert_close(forward_kl(draft, target, temperature), divided * temperature**2)
+
+
+@given(SEEDS)
+def test_soft_cross_entropy_is_torchs_also_where_the_target_rules_tokens_out(seed: int) -> None:
+    draft, target = padded(logits(seed)), padded(logits(seed + 1))
+    expected = torch.nn.functional.cross_entropy(
+        draft[:, :-3], target[:, :-3].softmax(-1), reduction="none"
+    )
+    torch.testing.assert_close(soft_cross_entropy(draft, target), expected)
+    torch.testing.assert_close(soft_cross_entropy(draft[:, :-3], target[:, :-3]), expected)
 
 
 @given(SEEDS)

@@ -17,6 +17,7 @@ from draftmark.analysis.board.submission import (
     FILES,
     Submission,
     check_files,
+    check_keys,
     content_hash,
     read_submission,
 )
@@ -90,6 +91,7 @@ def check_folder(board: Board, folder: Path) -> Checked:
         _check_hashes(folder)
         submission = read_submission(folder)
         with explained(folder / RESULTS, FIX):
+            check_keys(folder, submission.results)
             faults = [Fault(*found) for found in claim_faults(submission, board, folder)]
     except UserError as error:
         check = {NotPlain: "files", _BadHash: "hashes"}.get(type(error), "schema")

@@ -183,16 +183,16 @@ def read_submission(directory: Path) -> Submission:
     results = load_results(directory)
     counts = read_counts(directory / FILE)
     with explained(directory / RESULTS, FIX):
-        _check_keys(read_plain(directory / RESULTS, FILES[RESULTS]), results)
         header: Header = adapter(Header).validate_python(results.manifest.get(SUBMISSION))
     return Submission(header, results, counts, directory.name)
 
 
-def _check_keys(text: bytes, results: Results) -> None:
-    """Raise ValueError for a key that is there twice, or that results do not have.
+def check_keys(directory: Path, results: Results) -> None:
+    """Raise ValueError if a submission has a key twice, or a key that results do not have.
 
     Nobody checks what such a key holds, and readers of the file may take the other of two.
     """
+    text = read_plain(directory / RESULTS, FILES[RESULTS])
     document = json.loads(text, object_pairs_hook=_once)
     for key in _unknown(document, asdict(results)):
         raise ValueError(f"results of this draftmark have no key {key!r}")

@@ -157,7 +157,9 @@ def _target(submission: Submission, board: Board, folder: Path) -> Iterator[str]
         for pair in submission.results.recipe["pairs"]
         if pair["name"] in {row.cell.pair for row in submission.results.results}
     }
-    if len(digests) != 1 or names != {header.target}:
+    if len(digests) != 1:
+        yield "its tasks were measured on several targets: the hashes of their files differ"
+    if names != {header.target}:
         yield f"its rows are of other targets than {header.target}: {', '.join(sorted(names))}"
     for name in board.targets:
         if name != header.target and name.lower() == header.target.lower():

@@ -415,7 +415,7 @@ NUMBER = {"value": 99.0, "low": None, "high": None, "n": 8, "definition": "how f
             "prompts",
             "on other prompts than those of small-suite",
         ),
-        (setting("data/0/target_digest", "1" * 64), "target", "of other targets than"),
+        (setting("data/0/target_digest", "1" * 64), "target", "the hashes of their files differ"),
         (
             lambda row: tamper(
                 row,

@@ -35,7 +35,7 @@ from draftmark.errors import UserError
 from draftmark.results import Number, Results
 from draftmark.store.plain_files import NotPlain, open_plain, read_plain
 from draftmark.store.reading import adapter, explained
-from draftmark.store.run_folder import RESULTS, SUMS, load_results, save_results
+from draftmark.store.run_folder import RESULTS, SUMS, load_numbers, save_results
 from draftmark.text import printable_text
 
 FOLDER = "submissions"
@@ -180,7 +180,7 @@ def read_submission(directory: Path) -> Submission:
     what its hash says, or is malformed.
     """
     check_files(directory)
-    results = load_results(directory)
+    results = load_numbers(directory)
     counts = read_counts(directory / FILE)
     with explained(directory / RESULTS, FIX):
         header: Header = adapter(Header).validate_python(results.manifest.get(SUBMISSION))

@@ -159,7 +159,7 @@ def load_tokenizer(directory: Path, *, trust_remote_code: bool = False) -> Any:
 
     Raises UserError if it needs forbidden code.
     """
-    with explain_loading(directory):
+    with explain_loading(directory, "The tokenizer of "):
         return AutoTokenizer.from_pretrained(
             directory, local_files_only=True, trust_remote_code=trust_remote_code
         )

@@ -54,8 +54,8 @@ def load_whole(directory: Path, dtype: str, *, trust_remote_code: bool, **placem
 
 
 @contextmanager
-def explain_loading(directory: Path) -> Iterator[None]:
-    """Turn the library's exceptions about a folder into UserErrors.
+def explain_loading(directory: Path, part: str = "") -> Iterator[None]:
+    """Turn the library's exceptions about a folder, or a `part` of it, into UserErrors.
 
     A malformed config makes the library raise anything: TypeError, KeyError, or a class of its own.
     """
@@ -71,8 +71,8 @@ def explain_loading(directory: Path) -> Iterator[None]:
             ) from error
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{directory} cannot be loaded by transformers ({type(error).__name__}: {reason}); "
-            "check the model's folder, or take another model."
+            f"{part}{directory} cannot be loaded by transformers ({type(error).__name__}: "
+            f"{reason}); check the model's folder, or take another model."
         ) from error
 
 

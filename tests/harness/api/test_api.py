@@ -266,8 +266,7 @@ def test_a_draft_with_another_tokenizer_is_refused(
     (tmp_path / "q.txt").write_text("Hi\nHo\n", "utf-8")
     words = ["--prompts", tmp_path / "q.txt", "--max-new-tokens", 4, "--out", tmp_path / "out"]
     done = run_command(capsys, "score", TARGET, draft, "--temperature", "0", *words)
-    assert done.code != 0
-    assert "tokenizer" in (done.err + done.out)
+    assert f"The tokenizer of {draft} cannot be loaded" in sentence_of(done)
 
 
 class ZMQInteractiveShell:

@@ -48,7 +48,7 @@ from draftmark.store.parquet_probe import require_readable
 from draftmark.store.plain_files import NotPlain, read_plain
 from draftmark.store.reading import adapter, explained
 from draftmark.store.records import write_rows
-from draftmark.store.run_folder import save_results
+from draftmark.store.run_folder import check_results, save_results
 from draftmark.types import MAX_GAMMA, Verification
 
 COUNTS = "counts.parquet"  # the file, and a cell's part of it in a restored run
@@ -196,6 +196,7 @@ def unpack_counts(path: Path, directory: Path) -> None:
         columns, packed = _read(path, data)
         document: _Document = adapter(_Document).validate_json(_unpacked(packed))
         results: Results = adapter(Results).validate_python(document.results)
+        check_results(results, path)
         _check_names(results, document)
         cells = _cells(path, columns, document.prompts)
         if cells.keys() != {n for n, row in enumerate(results.results) if not row.failure}:

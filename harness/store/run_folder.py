@@ -57,7 +57,7 @@ def load_numbers(directory: Path) -> Results:
         if name != RESULTS and (directory / name).is_file():
             _verify(directory, name, sums)
     results: Results = read_json(path, Results)
-    _check_shapes(results, path)
+    check_results(results, path)
     return results
 
 
@@ -69,7 +69,7 @@ def _check_records(results: Results, path: Path) -> None:
                 require_readable(record, 0, AGAIN)
 
 
-def _check_shapes(results: Results, path: Path) -> None:
+def check_results(results: Results, path: Path) -> None:
     """Raise UserError if what results store beside their numbers has another shape.
 
     Numbers are not validated strictly: other programs write 1.0 as 1. They must be finite.

@@ -166,6 +166,11 @@ def _record(name: str) -> Callable[[dict[str, Any]], None]:
     return lambda document: document["files"].update({name: "AAAA"})
 
 
+def _infinite(document: dict[str, Any]) -> None:
+    numbers = document["results"]["results"][0]["numbers"]
+    next(iter(numbers.values()))["value"] = float("inf")
+
+
 HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
     "a column less": ({"columns": lambda it: it.pop("passes")}, "its columns are not those"),
     "a prompt twice": ({"columns": _one_row_more}, "a prompt is there more than once"),
@@ -175,6 +180,7 @@ HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
     "a block of 999": ({"columns": _longest_block(999)}, "there is no such block"),
     "a cell more": ({"columns": _set("cell", 77)}, "cannot be read"),
     "no results": ({"document": lambda it: it.pop("results")}, "results"),
+    "an infinite number": ({"document": _infinite}, "is not finite"),
     "another format": ({"document": lambda it: it.update(format=2)}, "format"),
     "a path outside": ({"document": _record("../evil.json")}, "is not a record of a cell"),
     "a path elsewhere": ({"document": _record("records/00/../../x")}, "is not a record of a cell"),

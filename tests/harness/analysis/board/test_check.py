@@ -476,7 +476,7 @@ NUMBER = {"value": 99.0, "low": None, "high": None, "n": 8, "definition": "how f
         (setting("manifest/submission/draft", "\u043ad"), "schema", "draft"),
         (setting("manifest/submission/date", "2026-02-30"), "date", "which is no day"),
         (setting("manifest/submission/date", ARABIC_DAY), "schema", "date"),
-        (setting("results/0/records", "../../../.."), "schema", "leads out of the folder"),
+        (setting("results/0/records", "../../../.."), "rows", "name records or failures"),
         (setting("results/0/records", "records"), "rows", "name records or failures"),
         (setting("results/0/history", [{"step": 1.0}]), "rows", "name records or failures"),
         (setting("pooled/0/contender/method", "lk"), "rows", "pooled numbers of another draft"),

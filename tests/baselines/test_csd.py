@@ -42,6 +42,15 @@ def test_the_order_of_the_weights_does_not_matter(
     assert_same_gradient(*both)
 
 
+def test_a_share_of_0_or_1_is_the_draft_or_the_target(
+    context: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert_same_gradient(
+        gradient(context, built("csd", weights=[0.0, 1.0]), monkeypatch),
+        gradient(context, built("csd", weights=["draft", "target"]), monkeypatch),
+    )
+
+
 @pytest.mark.parametrize(
     ("knobs", "words"),
     [

@@ -95,6 +95,9 @@ RIGHT: dict[str, tuple[str, str]] = {
     ),
     "prose and no fence": (f"Sure! This adds:\n\n{ADD}\n\nIt works: try it.", "loose_lines"),
     "prose that is Python by chance": (f"{ADD}\n\nNote: done", "loose_lines"),
+    "indented by two, with an empty line within": (
+        "So:\n  def add(a, b):\n      total = a + b\n\n      return total\nDone.", "loose_lines",
+    ),
     "a span of code": ("Take `add = lambda a, b: a + b`.", "loose_lines"),
 }  # fmt: skip
 HELPED = {
@@ -120,6 +123,9 @@ FAULTY = {
     "the last one is wrong": (f"{BLOCK}\nOr:\n```python\n{WRONG}\n```", "assertion"),
     "its own test crashes": (f"```python\n{ADD}\nadd(1)\n```", "error"),
     "a closed block is no Python": (f"```python\n{ADD}\nadd(1, 2) -> 3\n```", "syntax"),
+    "a closed block below prose is no Python": (
+        f"Here:\n```python\n{ADD}\nadd(1, 2) -> 3\n```", "syntax",
+    ),
     "a function cut within": (
         "```python\ndef add(a, b):\n    if a:\n        return a + b\n    else", "syntax",
     ),
@@ -171,6 +177,43 @@ def test_a_global_that_is_only_set_needs_no_helper() -> None:
 
     found = find_program(f"```\ntotal = crash()\n```\n```\n{setting}```", CHECKS)
     assert found.program == setting
+
+
+def _fenced(*blocks: str) -> str:
+    return "".join(f"```python\n{block}\n```\n" for block in blocks)
+
+
+PLUS = "@cache\ndef plus(a, b):\n    return a + b"
+CALLS = "def add(a, b):\n    return plus(a, b)"
+
+
+class TestHelpers:
+    """Helpers are what a program reads and does not bind, and what they read: no more."""
+
+    def test_the_needed_ones_are_taken_with_their_decorators(self) -> None:
+        others = "def unused():\n    return 1", "def add(a, b):\n    return 0"
+        first = "\n".join(["from functools import cache", *others, PLUS])
+        found = find_program(_fenced(first, CALLS), CHECKS)
+        assert found.program == f"from functools import cache\n\n{PLUS}\n\n{CALLS}\n"
+
+    def test_a_local_variable_needs_none(self) -> None:
+        local = "def add(a, b):\n    total = a + b\n    return total"
+        found = find_program(_fenced("total = 3", local), CHECKS)
+        assert found.program == f"{local}\n"
+
+    def test_the_nearest_one_after_the_program_is_taken(self) -> None:
+        plus, wrong = (f"def plus(a, b):\n    return a {sign} b" for sign in "+-")
+        found = find_program(_fenced(CALLS, plus, wrong), CHECKS)
+        assert "a + b" in found.program
+        assert "a - b" not in found.program
+
+    def test_they_stand_below_all_imports_of_the_future(self) -> None:
+        futures = "from __future__ import annotations\nfrom __future__ import division"
+        found = find_program(_fenced("ONE = 1", f"{futures}\n{CALLS}\nplus = max\nONE"), CHECKS)
+        assert found.program.startswith(f"{futures}\n")
+        plus = "def plus(a, b):\n    return a + b"
+        found = find_program(_fenced(plus, f"{futures}\n{CALLS}"), CHECKS)
+        assert found.program.startswith(f"{futures}\n{plus}")
 
 
 def test_classes_of_the_setup_are_found_beside_the_function() -> None:

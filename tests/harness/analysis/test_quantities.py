@@ -34,6 +34,32 @@ def test_blocks_that_drafted_nothing_are_none_of_those_that_accept_a_position() 
     assert rate("block_efficiency[t=0,gamma=4]") == 8 / 7
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("ratio_S", [None, np.array([0.5, 2.0, 0.5])])
+def test_rates_of_block_verification_are_those_above_temperature_0_of_tables_with_ratios(
+    temperature: float, ratio_S: Any
+) -> None:
+    half_S = np.array([0.5, 1.0, 0.5])
+    table = sliding_table("a", half_S, half_S, half_S, MAX_GAMMA, ratio_S=ratio_S)
+    records: Any = SimpleNamespace(tables={temperature: [table]})
+    found = acceptance_quantities(records, load_recipe("quickstart"))
+    under_block = [name for name in found if "verification=block" in name]
+    assert bool(under_block) == (temperature > 0 and ratio_S is not None)
+
+
+def test_rates_by_position_are_of_blocks_and_of_those_that_test_the_position() -> None:
+    """A coin on 3 tokens, blocks of 4: starts have the probabilities 1, 1/2, 1/2."""
+    half_S = np.full(3, 0.5)
+    records: Any = SimpleNamespace(
+        tables={0.0: [sliding_table("a", half_S, half_S, half_S, MAX_GAMMA)]}
+    )
+    found = acceptance_quantities(records, load_recipe("quickstart"))
+    ends = {"marginal": 1 + 1 / 2 + 1 / 2, "conditional": 1 / 2 + 1 / 4}
+    for kind, bottom in ends.items():
+        top_B, bottom_B = found[f"{kind}_acceptance[t=0,gamma=4,position=2]"].counts
+        assert (top_B.sum(), bottom_B.sum()) == pytest.approx((1 / 4 + 1 / 8, bottom))
+
+
 def test_8_prompts_that_accept_nothing_leave_room_for_some_that_do() -> None:
     none_S = np.zeros(40)
     tables = [sliding_table(str(n), none_S, none_S, none_S, MAX_GAMMA) for n in range(8)]

@@ -22,6 +22,7 @@ from draftmark.training.batches import (
     FixedTexts,
     LiveTexts,
     OnPolicyTexts,
+    TrainingBatch,
     TrainingTexts,
 )
 from draftmark.types import GREEDY, Prompt, Sampler, Text
@@ -46,6 +47,31 @@ def test_a_loss_is_told_of_each_token_what_it_is_and_where_it_stands() -> None:
     assert part.positions_N.tolist() == [2, 0]
     assert part.rows_N.tolist() == [0, 1]
     assert (part.step, part.done) == (4, 0.4)
+
+
+@pytest.mark.parametrize(
+    ("rows", "sizes"), [(None, [5]), (1, [1] * 5), (2, [2, 2, 1]), (4, [4, 1]), (9, [5])]
+)
+def test_parts_of_a_batch_have_its_texts_and_their_tokens_in_order(
+    rows: int | None, sizes: list[int]
+) -> None:
+    texts = _fixed(5).texts
+    hidden_ND = torch.arange(sum(len(text.response_ids) for text in texts))[:, None]
+    batch = TrainingBatch(texts, hidden_ND, layers=[torch.tensor(n) for n in range(5)])
+    parts = [part for part, _ in batch.parts(rows)]
+    assert [len(part.texts) for part in parts] == sizes
+    assert [len(part.layers) for part in parts] == sizes
+    assert [*chain.from_iterable(part.texts for part in parts)] == texts
+    for part, tokens in batch.parts(rows):
+        assert len(part.hidden_ND) == sum(len(text.response_ids) for text in part.texts)
+        assert torch.equal(part.hidden_ND, hidden_ND[tokens])
+    assert torch.equal(torch.cat([part.hidden_ND for part in parts]), hidden_ND)
+
+
+@pytest.mark.parametrize("rows", [None, 1, 3])
+def test_a_batch_without_texts_is_one_part(rows: int | None) -> None:
+    [(part, tokens)] = TrainingBatch([], torch.zeros(0, 4)).parts(rows)
+    assert (len(part.texts), tokens) == (0, slice(0, 0))
 
 
 def test_the_length_of_a_fixed_text_is_that_of_its_prompt_and_response() -> None:

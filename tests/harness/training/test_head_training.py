@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from head_cases import small_target
 
 from draftmark.contract.fixtures import (
     build_named_method,
@@ -13,6 +14,7 @@ from draftmark.contract.fixtures import (
     few,
 )
 from draftmark.engines.measure.lossless import read_target_logits
+from draftmark.errors import UserError
 from draftmark.models.heads.head_rollout import rolled_features
 from draftmark.models.hidden_states import LiveStates
 from draftmark.training.batches import Batch, TrainingBatch
@@ -20,9 +22,12 @@ from draftmark.training.head_training import (
     HeadInTraining,
     frequent_ids,
     head_acceptance_criterion,
+    read_batch,
     state_distance,
     trainable_head,
 )
+from draftmark.training.loop import train
+from draftmark.training.process_group import ProcessGroup
 from draftmark.types import Text
 
 __all__ = ["context", "few"]
@@ -109,3 +114,33 @@ def test_a_head_is_validated_on_the_first_token_that_it_drafts(
         tokens += len(text.response_ids)
     criterion = head_acceptance_criterion(target, few["validation"], states)
     assert criterion.measure(given.draft) == pytest.approx(shared / tokens, rel=1e-4)
+
+
+def test_a_head_that_keeps_every_token_trains_without_a_reference(given: Any) -> None:
+    made = build_named_method("eagle3", depth=2).train(given)
+    assert made.ledger.steps > 0
+    assert made.ledger.reference_forward_tokens == 0
+
+
+def test_a_head_is_not_trained_in_parts(given: Any) -> None:
+    sharded = given.settings.model_copy(update={"processes": 2, "sharded": True})
+    head, two = trainable_head(given.draft, 2, 0.0, 0), ProcessGroup(count=2)
+    with pytest.raises(UserError, match="this draft reads them in several"):
+        train(replace(given, draft=head, settings=sharded, team=two), lambda *_: None)
+
+
+@torch.no_grad()
+def test_texts_longer_than_a_window_are_not_packed() -> None:
+    """Packing ignores the window of 4 tokens, so the states would be others."""
+    model = small_target("mistral")
+    texts = [Text(str(n), (3, 4, 5, 6), (7 + n, 8, 9, 10, 11)) for n in range(2)]
+    batch = TrainingBatch(texts, torch.empty(10, 0))
+    alone = [
+        read_batch(model, TrainingBatch([text], torch.empty(5, 0)), 0, packed=True)
+        for text in texts
+    ]
+    packed, padded = (read_batch(model, batch, 0, packed=packed) for packed in (True, False))
+    torch.testing.assert_close(packed, padded)
+    torch.testing.assert_close(packed, torch.cat(alone))
+    wide = small_target("mistral", sliding_window=None)
+    assert not torch.allclose(read_batch(wide, batch, 0), padded)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -123,7 +124,9 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
 
 
 def test_distillation_raises_validation_acceptance(context: Any) -> None:
+    started = perf_counter()
     made = train(context(settings=SETTINGS.model_copy(update={"passes": 4})), kl)
+    assert 0 < made.ledger.train_s < perf_counter() - started
     history = [point["validation_acceptance"] for point in made.history]
     assert history[-1] > history[0] + 0.1
     assert made.ledger.steps == 24

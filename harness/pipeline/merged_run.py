@@ -16,7 +16,7 @@ from draftmark.pipeline.render import render_reports
 from draftmark.results import Results
 from draftmark.store.files import scratch_folder, write_atomically
 from draftmark.store.published_folder import publish_folder
-from draftmark.store.run_folder import run_folders
+from draftmark.store.run_folder import check_ranks, run_folders
 
 REPORTS = ("answer", "leaderboard")
 
@@ -32,6 +32,7 @@ def write_merged_run(sources: Sequence[Path], out: Path, against: str | None = N
         opened = dict(_opened(sources, scratch / "unpacked"))
         with _fitting():
             merged = merge_runs(opened, against)
+            check_ranks(merged.results)
         results, made = merged.results, scratch / "made"
         merged.save(made)
         recipe = validate_section(Recipe, dict(results.recipe), "the merged recipe")

@@ -95,6 +95,11 @@ def _check_numbers(results: Results) -> None:
             check_number(name, number)
     for name, value in _other_values(results):
         _check_value(name, value)
+    check_ranks(results)
+
+
+def check_ranks(results: Results) -> None:
+    """Raise ValueError if a contender has a rank by a quantity, and no number of it."""
     known = results.numbers
     for item in results.standings:
         if item.quantity not in known.get(item.contender, {}):

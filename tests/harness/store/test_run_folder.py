@@ -8,7 +8,7 @@ from stored_runs import run_of
 
 from draftmark.errors import UserError
 from draftmark.results import Comparison, Number, Result, Results, Standing
-from draftmark.store.run_folder import load_results, save_results
+from draftmark.store.run_folder import check_ranks, load_results, save_results
 from draftmark.types import Ledger
 
 
@@ -47,6 +47,14 @@ def test_a_number_that_nobody_measured_is_refused(tmp_path: Path, number: Number
         replace(results, block_standings=(behind,)),
     ):
         _refused(odd, tmp_path)
+
+
+def test_a_rank_without_its_number_is_refused(tmp_path: Path) -> None:
+    results = run_of(tmp_path, {"kd": [[0.5, 0.7]]})
+    ranked = Standing(results.results[0].cell.contender, "block_efficiency[t=0,gamma=4]", "a", None)
+    check_ranks(replace(results, standings=()))
+    with pytest.raises(ValueError, match=r"kd has a rank and no block_efficiency\[t=0,gamma=4\]"):
+        check_ranks(replace(results, results=(), pooled=(), standings=(ranked,)))
 
 
 def test_a_product_of_many_small_probabilities_is_a_number(tmp_path: Path) -> None:

@@ -198,3 +198,8 @@ def test_a_process_without_a_row_of_a_step_gets_an_empty_batch(writer: Any) -> N
     batch = texts.training_batch(0, 2, lambda rows: [])
     assert (batch.texts, batch.hidden_ND.shape) == ((), (0, 0))
     assert batch.live is (writer == "draft")
+
+
+def test_texts_are_live_if_one_of_their_writers_is(on_policy: OnPolicyTexts) -> None:
+    assert TrainingTexts({"dataset": _fixed(3), "draft": on_policy}).live
+    assert not TrainingTexts({"dataset": _fixed(3), "target": _fixed(3, 1)}).live

@@ -95,16 +95,15 @@ def test_every_count_of_the_loop_is_predicted_exactly(gamma: int) -> None:
 
 
 def test_chains_of_a_text_longer_than_a_block_end_with_the_block() -> None:
+    """Of a head that always agrees with its target every chain reaches the longest block."""
+    target, head = imitating(0.0)
     settings = EngineSettings(WAYS[0], 3, MAX_GAMMA + 8, frozenset(), 0, Placement())
-    [decoded] = _Loop(TARGET, FeatureHeadDrafter(HEAD), settings).generate(PROMPTS[:1])
+    [decoded] = _Loop(target, FeatureHeadDrafter(head), settings).generate(PROMPTS[:1])
     text = Text("2", PROMPTS[0].token_ids, decoded.token_ids, decoded.finish_reason)
-    whole, short = (
-        score([replace(text, response_ids=text.response_ids[:n])], WAYS[0])[0]
-        for n in (MAX_GAMMA + 8, LIMIT)
-    )
-    assert whole.accept_SD.shape == (MAX_GAMMA + 8, MAX_GAMMA)
-    within_SD = np.add.outer(np.arange(LIMIT), np.arange(MAX_GAMMA)) < LIMIT
-    assert (whole.accept_SD[:LIMIT][within_SD] == short.accept_SD[within_SD]).all()
+    known = TargetLogits(target, on_model(target, [text]))
+    [table] = FeatureHeadDrafter(head).score([text], known, WAYS[0])
+    within_SD = np.add.outer(np.arange(MAX_GAMMA + 8), np.arange(MAX_GAMMA)) < MAX_GAMMA + 8
+    assert (table.accept_SD == within_SD).all()
 
 
 @pytest.mark.parametrize("samplers", WAYS, ids=["0", "1", "0.7, greedy"])

@@ -16,6 +16,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -75,6 +76,7 @@ class Request:
     has_token: bool
     status: int  # 0: the connection was closed without an answer
     sent: int  # bytes of the body
+    arrived: float = field(default=0.0, compare=False)  # s, of a monotonic clock
 
     def __str__(self) -> str:
         return f"{self.method} {self.path} {self.status}"
@@ -202,7 +204,7 @@ class LocalHub(ThreadingHTTPServer):
         """Return the requests since the last call."""
         with self.lock:
             taken, self.requests = self.requests, []
-        return taken
+        return sorted(taken, key=lambda request: request.arrived)  # they end in another order
 
     def find_fault(self, request: str) -> Fault:
         """Return the first fault of a request, or one that changes nothing."""
@@ -219,6 +221,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.status = self.sent = 0
+        self.arrived = time.monotonic()
         self.url = urlsplit(self.path)
         self.fault = self.server.find_fault(f"{self.command} {self.path}")
         try:
@@ -243,6 +246,7 @@ class _Handler(BaseHTTPRequestHandler):
             "Authorization" in self.headers,
             self.status,
             self.sent,
+            self.arrived,
         )
         with self.server.lock:
             self.server.requests.append(request)

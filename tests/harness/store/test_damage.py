@@ -101,12 +101,12 @@ def test_a_damaged_table_without_a_sum_is_a_sentence_or_a_table(
     """Of a run that was written without sums: what cannot be read is named."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("draftmark.store.run_folder.SUMS", "none")
-        results, file = load_results(run), run / "records/01/tables-t0.parquet"
+        file = run / "records/01/tables-t0.parquet"
         before = file.read_bytes()
         file.write_bytes(damage(before))
         try:
             with suppress(UserError):
-                stored_counts(results, run)
+                stored_counts(load_results(run), run)
         finally:
             file.write_bytes(before)
 

@@ -16,7 +16,7 @@ from draftmark.engines.measure.lossless import read_target_logits
 from draftmark.models.heads.block_head import BlockHead
 from draftmark.models.hidden_states import LiveStates
 from draftmark.models.language_model import LanguageModel
-from draftmark.progress import Progress
+from draftmark.progress import Progress, Step
 from draftmark.training.batches import FixedTexts, TrainingTexts
 from draftmark.training.loop import TrainingContext
 from draftmark.types import Prompt, Text
@@ -55,6 +55,28 @@ def toy_target() -> LanguageModel:
     return target
 
 
+def head_context(
+    method: Any,
+    target: LanguageModel,
+    source: FixedTexts,
+    settings: Training,
+    folder: Path,
+    step: Step,
+) -> TrainingContext:
+    """Return the context in which a method trains a new head on texts."""
+    return TrainingContext(
+        draft=method.head(target, source.texts, 0),
+        target=target,
+        settings=settings,
+        dtype="float32",
+        seed=0,
+        scratch=folder,
+        step=step,
+        texts=TrainingTexts({"dataset": source}, {"dataset": 1.0}),
+        criterion=method.criterion(target, source.final_states, source.layer_states),
+    )
+
+
 def trained_block_head(
     method: Any, target: LanguageModel, texts: list[Text], folder: Path
 ) -> BlockHead:
@@ -62,17 +84,8 @@ def trained_block_head(
     known = read_target_logits(target, texts).final_states
     states = LiveStates(target, method.layers(target.model.config.num_hidden_layers))
     with Progress(quiet=True).step("", 1) as step:
-        context = TrainingContext(
-            draft=method.head(target, texts, 0),
-            target=target,
-            settings=SETTINGS,
-            dtype="float32",
-            seed=0,
-            scratch=folder,
-            step=step,
-            texts=TrainingTexts({"dataset": FixedTexts(texts, known, states)}, {"dataset": 1.0}),
-            criterion=method.criterion(target, known, states),
-        )
+        source = FixedTexts(texts, known, states)
+        context = head_context(method, target, source, SETTINGS, folder, step)
         made = method.train(context).model
     assert isinstance(made, BlockHead)
     return made

@@ -8,7 +8,8 @@ import pytest
 from commands import run_command
 from stored_runs import run_of
 
-from draftmark.cli.terminal import LINES, echo_state, opening
+from draftmark.cli.opening import LINES, opening
+from draftmark.cli.terminal import echo_state
 
 REPORT = """# The title
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from block_cases import head_context
 from head_cases import on_model, small_target
 from torch.profiler import ProfilerActivity, profile
 
@@ -20,8 +21,7 @@ from draftmark.config.model_sections import Training
 from draftmark.contract.fixtures import build_named_method
 from draftmark.models.hidden_states import LiveStates
 from draftmark.progress import Progress
-from draftmark.training.batches import FixedTexts, TrainingTexts
-from draftmark.training.context import TrainingContext
+from draftmark.training.batches import FixedTexts
 from draftmark.types import Text
 
 ONE_LAYER: Mapping[str, Mapping[str, Any]] = {
@@ -59,19 +59,10 @@ def peak_bytes(name: str, lengths: tuple[int, int], **knobs: Any) -> int:
     sizes = {"hidden_size": 64, "intermediate_size": 168, "num_hidden_layers": 6}
     target = small_target("llama", vocab_size=256, max_position_embeddings=256, **sizes)
     texts = random_texts(*lengths)
-    known, states = on_model(target, texts), _Kept(LiveStates(target, method.layers(6)), texts)
+    states = _Kept(LiveStates(target, method.layers(6)), texts)
+    source = FixedTexts(texts, on_model(target, texts), states)
     with TemporaryDirectory() as folder, Progress(quiet=True).step("", 1) as step:
-        context = TrainingContext(
-            draft=method.head(target, texts, 0),
-            target=target,
-            settings=SETTINGS,
-            dtype="float32",
-            seed=0,
-            scratch=Path(folder),
-            step=step,
-            texts=TrainingTexts({"dataset": FixedTexts(texts, known, states)}, {"dataset": 1.0}),
-            criterion=method.criterion(target, known, states),
-        )
+        context = head_context(method, target, source, SETTINGS, Path(folder), step)
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
             method.train(context)
     assert seen.profiler is not None

@@ -7,8 +7,8 @@ from draftmark.analysis.merging.parts import Part
 
 Facts = Mapping[str, Any]
 _DIGITS = 8  # of a digest that names rows
-_FACTS_OF_SPLITS = ("rows", "digest", "source", "hub", "left_out")  # a run that trains nothing
-# has those of its test rows alone
+# A run that trains nothing has these facts of its test rows alone.
+_FACTS_OF_SPLITS = ("rows", "digest", "source", "hub", "left_out")
 
 
 def joint_data(parts: Sequence[Part]) -> dict[tuple[str, str], Facts]:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from draftmark.cli.terminal import echo, echo_written, opening
+from draftmark.cli.opening import opening
+from draftmark.cli.terminal import echo, echo_written
 from draftmark.errors import UserError
 from draftmark.types import Verification
 

@@ -279,7 +279,8 @@ class Training(Optimisation):
     a mixture, each step draws one writer for its rows (Agarwal et al. 2024, GKD, arXiv 2306.13649,
     algorithm 1, whose lambda is the share of on-policy text). `features`: the target's states on
     texts that are there before training are stored on disk once, or computed in every step (live).
-    With `learning_rates`, a draft is trained with each, and the best on validation is the method's.
+    With `learning_rates`, the first seed's draft is trained with each, and the best on validation
+    is kept; the other seeds train at its rate.
     """
 
     text: Literal["dataset", "target", "draft", "mixture"] = "dataset"
@@ -318,10 +319,11 @@ class Training(Optimisation):
 
     def trials(self) -> dict[float, "Training"]:
         """Return a training for each of the learning rates, by its rate."""
-        return {
-            rate: self.model_copy(update={"learning_rate": rate, "learning_rates": ()})
-            for rate in self.learning_rates
-        }
+        return {rate: self.at(rate) for rate in self.learning_rates}
+
+    def at(self, learning_rate: float) -> "Training":
+        """Return the training with one of the learning rates."""
+        return self.model_copy(update={"learning_rate": learning_rate, "learning_rates": ()})
 
     @property
     def shares(self) -> dict[Writer, float]:

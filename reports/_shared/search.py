@@ -11,7 +11,10 @@ from draftmark.results import Result
 def learning_rates_section(rows: Sequence[Result]) -> Iterator[Section]:
     """Yield the table of rows whose drafts were chosen among trainings; nothing without any."""
     chosen = [row for row in rows if {"search", "learning_rate"} <= row.provenance.keys()]
-    notes = ["Of equal drafts but for the learning rate, the best on validation is the method's."]
+    notes = [
+        "Drafts of the first seed, equal but for the learning rate: the best on validation is "
+        "kept, and other seeds train at its rate."
+    ]
     header = ["method", "chosen", "value on validation, by rate", "FLOPs of all", "seconds of all"]
     body = [_line(row, rows, row.provenance["search"]) for row in chosen]
     yield from table_section("Learning rates", notes, header, body, "lllrr")

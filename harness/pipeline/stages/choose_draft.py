@@ -12,6 +12,8 @@ from draftmark.store.graph import Job
 from draftmark.store.records import DRAFT
 from draftmark.store.store import write_json
 
+SEARCH = "draft at the chosen learning rate"  # an input of the drafts of later seeds
+
 
 def write_best_draft(job: Job, trials: Mapping[float, str]) -> None:
     """Copy the trial whose kept checkpoint is best on validation into `job.out`.
@@ -32,6 +34,17 @@ def write_best_draft(job: Job, trials: Mapping[float, str]) -> None:
         for rate in trials
     ]
     write_json(job.out / DRAFT, {**facts[best], "learning_rate": best, "search": search})
+
+
+def chosen_rate(folder: Path) -> float:
+    """Return the learning rate that was chosen for the draft of a folder."""
+    rate: float = _read_facts(folder)["learning_rate"]
+    return rate
+
+
+def note_rate(folder: Path, rate: float) -> None:
+    """Add the learning rate that a search chose to the facts of a later seed's draft."""
+    write_json(folder / DRAFT, {**_read_facts(folder), "learning_rate": rate})
 
 
 def _read_facts(folder: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from draftmark.models import shapes
 from draftmark.pipeline.planning.loads import gold_loads
 from draftmark.pipeline.planning.state_costs import state_costs
 from draftmark.pipeline.setting import TEXT_SEED, Setting
+from draftmark.pipeline.stages.choose_draft import SEARCH, chosen_rate, note_rate
 from draftmark.pipeline.stages.hidden_states import final_states_node, layer_states_node
 from draftmark.pipeline.stages.texts import gold_texts_node, prompts_node, responses_node
 from draftmark.speculation.interfaces import FeatureMethod, Method
@@ -105,7 +106,10 @@ def training_of(setting: Setting, entry: MethodEntry) -> Training:
 
 
 def draft_node(setting: Setting, entry: MethodEntry, seed: int) -> Node:
-    """Return the node of a method's draft: the best of several, if it has `learning_rates`.
+    """Return the node of a method's draft.
+
+    With `learning_rates`, the first seed's is the best of several, and the other seeds train at
+    its rate.
 
     Raises UserError if a tracker or peft is not installed, if a head would train by LoRA, or if a
     feature head would train on its own text.
@@ -115,6 +119,10 @@ def draft_node(setting: Setting, entry: MethodEntry, seed: int) -> Node:
     _check_lora(entry, method, training)
     if not (method.trains and training.learning_rates):
         return _trained_node(setting, entry, training, seed)
+    first = setting.recipe.seeds[0]
+    if seed != first:
+        search = draft_node(setting, entry, first)
+        return _trained_node(setting, entry, training, seed, search=search)
     trials = {
         rate: _trained_node(setting, entry, trial, seed, rate)
         for rate, trial in training.trials().items()
@@ -148,8 +156,12 @@ def _trained_node(
     training: Training,
     seed: int,
     rate: float | None = None,
+    search: Node | None = None,
 ) -> Node:
-    """Return the node of a draft with one training; `rate` is the trial's, for its label."""
+    """Return the node of a draft with one training; `rate` is the trial's, for its label.
+
+    `search` is the draft whose learning rate was chosen, and is this one's.
+    """
     method = setting.method_of(entry)
     processes = training.processes if method.trains else 1
 
@@ -165,19 +177,23 @@ def _trained_node(
             seed,
             stop=setting.stop_strings(job.inputs["target"]),
         )
-        spec = DraftSpec(setting.pair, as_trained(method), training, sampling, seed)
+        at_rate = training.at(chosen_rate(job.inputs[SEARCH])) if search else training
+        spec = DraftSpec(setting.pair, as_trained(method), at_rate, sampling, seed)
         work = partial(write_draft, spec)
         run_shared(work, job, processes)
+        if search:
+            note_rate(job.out, at_rate.learning_rate)
 
     # Drafters only measure a draft.
     drafters = ("language_model_drafter", "head_drafter", "tree_drafter", "block_drafter")
+    code = (registry.module_name("baselines", entry.name), "draftmark.pipeline.stages.make_draft")
     trial = "" if rate is None else f", learning rate {rate:g}"
     return Node(
         "draft",
         f"draft {entry.title}{trial}, seed {seed}",
         _draft_settings(setting, entry, training, seed),
-        _draft_inputs(setting, entry, training, seed),
-        (registry.module_name("baselines", entry.name), "draftmark.pipeline.stages.make_draft"),
+        _draft_inputs(setting, entry, training, seed) | ({SEARCH: search} if search else {}),
+        code,
         build,
         ignored=frozenset(f"draftmark.speculation.{name}" for name in drafters),
         processes=processes,

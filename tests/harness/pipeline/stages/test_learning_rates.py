@@ -25,9 +25,10 @@ QUIET = Progress(quiet=True)
 RATES = (1e-7, 3e-3, 1e-2)
 
 
-def plan_of(**training: Any) -> Plan:
+def plan_of(seeds: tuple[int, ...] = (0,), **training: Any) -> Plan:
     recipe = Recipe(
         title="t",
+        seeds=seeds,
         tasks=("gsm8k",),
         pairs=({"name": "p", "target": "tiny-target", "draft": {"pruned": (0, 7)}},),  # type: ignore[arg-type]
         methods=({"name": "kd"}, {"name": "prompt_lookup"}),  # type: ignore[arg-type]
@@ -96,13 +97,35 @@ def test_results_name_the_rate_and_count_what_the_search_cost(
     assert row.provenance["draft_texts"]  # what the trials trained on
 
 
-def test_a_plan_prices_every_trial_and_a_choice_at_nothing(tmp_path: Path) -> None:
-    def flops(plan: Plan) -> float:
-        stages = planned_stages(plan, Store(tmp_path), find_gpu("h100"))
-        found = [each for group in stages.values() for each in group]
-        return sum(each.cost.flops for each in found if each.node.stage == "draft")
+def drafts_flops(plan: Plan, store: Path) -> float:
+    stages = planned_stages(plan, Store(store), find_gpu("h100"))
+    found = [each for group in stages.values() for each in group]
+    return sum(each.cost.flops for each in found if each.node.stage == "draft")
 
-    assert flops(plan_of(learning_rates=RATES)) == 3 * flops(plan_of()) > 0
+
+def test_a_plan_prices_every_trial_and_a_choice_at_nothing(tmp_path: Path) -> None:
+    one = drafts_flops(plan_of(), tmp_path)
+    assert drafts_flops(plan_of(learning_rates=RATES), tmp_path) == 3 * one > 0
+    # The rate is searched with the first seed; another seed is one training more.
+    assert drafts_flops(plan_of((7, 3), learning_rates=RATES), tmp_path) == 4 * one
+
+
+def test_later_seeds_train_at_the_rate_of_the_first(tmp_path: Path) -> None:
+    store, plan = Store(tmp_path), plan_of((7, 3), learning_rates=RATES)
+    results = run_experiment(plan, "t", store, QUIET)
+    nodes = {cell.seed: plan.draft(cell) for cell in plan.cells if cell.method == "kd"}
+    folders = {seed: store.load(node).directory for seed, node in nodes.items()}
+    rate = facts_of(folders[7])["learning_rate"]
+    assert facts_of(folders[3])["learning_rate"] == rate != RATES[0]
+    alone = plan_of((3,), learning_rate=rate)
+    run_experiment(alone, "t", store, QUIET)
+    same = store.load(next(alone.draft(cell) for cell in alone.cells if cell.method == "kd"))
+    weights = "model.safetensors"
+    assert (folders[3] / weights).read_bytes() == (same.directory / weights).read_bytes()
+    rows = {row.cell.seed: row for row in results.results if row.cell.method == "kd"}
+    assert rows[3].provenance["learning_rate"] == rate
+    assert "search" not in rows[3].provenance
+    assert rows[3].provenance["draft_texts"] == rows[7].provenance["draft_texts"]
 
 
 def test_a_rate_is_named_once() -> None:

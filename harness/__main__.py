@@ -2,4 +2,4 @@
 
 import runpy
 
-runpy.run_module("draftmark.cli.main", run_name="__main__")
+runpy.run_module("draftmark.cli.start", run_name="__main__")

@@ -143,6 +143,26 @@ class StoredRuns(Sequence[tuple[Results, Path]]):
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self.folders = run_folders(folders)
+        self._named = frozenset(folders)
+
+    def pass_over_unreadable(self) -> Iterator[str]:
+        """Leave out results that cannot be read, and yield a line of each.
+
+        A folder that was named itself is kept: asking for it says what is wrong. Raises UserError
+        if nothing is left.
+        """
+        kept: list[Path] = []
+        for folder in self.folders:
+            try:
+                if folder not in self._named:
+                    self.summary(folder)
+            except UserError as error:
+                yield f"passed over: {error}"
+            else:
+                kept.append(folder)
+        if not kept:
+            raise UserError("No results can be read; name a folder that `draftmark run` wrote.")
+        self.folders = kept
 
     def __len__(self) -> int:
         return len(self.folders)

@@ -110,16 +110,17 @@ def _options(
 
 def main() -> None:
     """Run the command line; a UserError ends it in one sentence, a bug in code 70."""
-    from draftmark.pipeline.stopping import Stopped, note_interrupts
+    from draftmark.pipeline.stopping import Stopped
 
     escape_messages()
     try:
-        with note_interrupts():
-            app(prog_name="draftmark")
+        app(prog_name="draftmark")
     except UserError as error:
         _stop(error)
     except Stopped as stopped:
         _stop(stopped, 130)
+    except KeyboardInterrupt:
+        _stop("Stopped.", 130)
     except Exception as error:
         from draftmark.store.files import explain_full_disk, explain_refused_file
 
@@ -133,7 +134,3 @@ def main() -> None:
 def _stop(sentence: object, code: int = 2) -> NoReturn:
     echo(f"draftmark: {sentence}", err=True)
     sys.exit(code)
-
-
-if __name__ == "__main__":
-    main()

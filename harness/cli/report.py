@@ -1,5 +1,6 @@
 """Render stored results: reports, comparisons, trends, the site."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +13,9 @@ from draftmark.errors import UserError
 from draftmark.pipeline.publish import writable_folder
 
 if TYPE_CHECKING:
+    from draftmark.analysis.under_block import RunsUnder
     from draftmark.results import Results
+    from draftmark.types import Verification
 
 Folders = Annotated[
     list[Path], typer.Argument(help="Folders of runs, or folders that contain such folders.")
@@ -87,9 +90,7 @@ def trend(
     full: Full = False,
 ) -> None:
     """Show a rate over many runs, in the order of their commits, and where its level changed."""
-    from draftmark.analysis.under_block import RunsUnder
-
-    runs = RunsUnder(folders, verification)
+    runs = _readable_runs(folders, verification)
     fields = {"runs": runs, "rate": rate, "least": least, "dates": dates}
     show_files(_render("trend", runs[-1][0], writable_folder(out), **fields), full)
 
@@ -104,13 +105,23 @@ def site(
 ) -> None:
     """Write a static site of any number of runs; open its index.html, or serve the folder."""
     from draftmark import registry
-    from draftmark.analysis.under_block import RunsUnder
     from draftmark.store.published_folder import publish_folder
 
-    runs, report = RunsUnder(folders, verification), registry.find_registered("reports", "site")
+    runs = _readable_runs(folders, verification)
+    report = registry.find_registered("reports", "site")
     of_runs = replace(report, runs=runs, folder="", cells=cells)
     written = publish_folder(out, of_runs.files(*runs[-1]))
     echo(f"Written: {out / 'index.html'} and {len(written) - 1} more files")
+
+
+def _readable_runs(folders: Sequence[Path], verification: "Verification") -> "RunsUnder":
+    """Return the runs among and below folders; a line on standard error for each passed over."""
+    from draftmark.analysis.under_block import RunsUnder
+
+    runs = RunsUnder(folders, verification)
+    for line in runs.pass_over_unreadable():
+        echo(line, err=True)
+    return runs
 
 
 def what_if(

@@ -5,8 +5,11 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import FrameType
 
 FLAG = "stop"
 _noted = threading.Event()  # Ctrl-C was pressed before a run could catch it
@@ -17,8 +20,9 @@ _MESSAGE = b"\nStopping when the running stages have finished; Ctrl-C again stop
 def note_interrupts() -> Iterator[None]:
     """Note each Ctrl-C in the block, besides raising KeyboardInterrupt.
 
-    Imports swallow that exception now and then, in callbacks or a bare `except`. A run that begins
-    afterwards stops at once.
+    Libraries swallow that exception now and then, in callbacks or a bare `except`. A run that
+    begins afterwards stops at once. During an import Ctrl-C ends the process: the import might
+    swallow the exception, too, or end in a traceback.
     """
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.default_int_handler or not _in_main_thread():
@@ -32,9 +36,20 @@ def note_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _note(number: int, frame: FrameType | None) -> None:
+def _note(number: int, frame: "FrameType | None") -> None:
+    if _imports(frame):
+        os.write(2, b"\nStopped.\n")
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGINT)
     _noted.set()
     raise KeyboardInterrupt
+
+
+def _imports(frame: "FrameType | None") -> bool:
+    """True if a frame, or one that it was called from, is of Python's import system."""
+    while frame and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None
 
 
 def _in_main_thread() -> bool:
@@ -51,7 +66,7 @@ class Stopped(Exception):
 class Stop:
     """The stop flag of a run: a file in the journal's folder shows it to other machines."""
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: "Path | None" = None) -> None:
         self.flag = folder / FLAG if folder else None
         self.requested = False
 
@@ -72,7 +87,7 @@ class Stop:
         finally:
             signal.signal(signal.SIGINT, before)
 
-    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+    def _interrupt(self, number: int, frame: "FrameType | None") -> None:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True

@@ -29,7 +29,7 @@ def comparisons(words: Sequence[str] = ()) -> list[Comparison]:
 def arms(command: str) -> Mapping[str, Arm]:
     """Return draftmark's command and the bare imports, both run once before they are timed."""
     found = {
-        f"draftmark {command}": process("-m", "draftmark.cli.main", command),
+        f"draftmark {command}": process("-m", "draftmark.cli.start", command),
         LIBRARIES: process("-c", "import typer, rich.console, rich.table, pydantic"),
     }
     for arm in found.values():

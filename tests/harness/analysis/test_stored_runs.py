@@ -119,3 +119,23 @@ def test_a_list_of_many_runs_reads_the_results_of_the_newest_alone(
 
     assert loaded == ["4", "5"]
     assert (tmp_path / "out" / "trend.csv").read_text().count("\n") == 1 + 6
+
+
+def test_a_foreign_result_is_passed_over_with_a_line_unless_it_was_named(tmp_path: Path) -> None:
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "results.json").write_text('{"model": "mine"}')
+    nothing = StoredRuns([tmp_path])
+    with pytest.raises(UserError, match="No results can be read"):
+        list(nothing.pass_over_unreadable())
+
+    save_results(run_of(tmp_path / "good", {"kd": [(0.5, 0.6)]}), tmp_path / "good")
+    runs = StoredRuns([tmp_path])
+    (line,) = runs.pass_over_unreadable()
+    assert "passed over" in line
+    assert "foreign/results.json cannot be read" in line
+    assert [folder.name for _, folder in runs] == ["good"]
+
+    named = StoredRuns([tmp_path / "good", tmp_path / "foreign"])
+    assert not list(named.pass_over_unreadable())
+    with pytest.raises(UserError, match="foreign"):
+        list(named)

@@ -167,19 +167,53 @@ sys.meta_path.insert(0, Swallows())
 """
 
 
-def test_a_first_ctrl_c_that_an_import_swallows_stops_the_run(tmp_path: Path) -> None:
+def test_ctrl_c_in_an_import_that_would_swallow_it_ends_the_command(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(SWALLOWS)
     command = ["run", "quickstart", "--tasks", "gsm8k", "--out", str(tmp_path / "results")]
     paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
 
     done = subprocess.run(
-        [sys.executable, "-m", "draftmark.cli.main", *command],
+        [sys.executable, "-m", "draftmark.cli.start", *command],
         env={**os.environ, "PYTHONPATH": paths},
         capture_output=True,
         text=True,
     )
 
-    assert "swallowed" in done.stderr
-    assert done.returncode == 130, done.stderr
-    assert "Stopped. Finished results are kept; run the same command" in done.stderr
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "\nStopped.\n")
     assert not list(tmp_path.glob(f"results/store/*/*/{ENTRY}"))
+
+
+SWALLOWED = """
+import signal
+from contextlib import suppress
+from draftmark.pipeline.stopping import Stop, note_interrupts
+
+with note_interrupts():
+    with suppress(KeyboardInterrupt):  # as a library's callback does
+        signal.raise_signal(signal.SIGINT)
+    with Stop().catch_interrupts():
+        print("the run goes on")
+"""
+
+
+def test_a_run_that_begins_after_a_swallowed_ctrl_c_stops_at_once() -> None:
+    done = subprocess.run([sys.executable, "-c", SWALLOWED], capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout) == (-signal.SIGINT, "")
+    assert done.stderr.endswith("KeyboardInterrupt\n")
+
+
+UNHANDLED = """
+import signal, sys
+from draftmark.cli import main as command_line
+from draftmark.cli.start import main
+
+command_line.app = lambda **_: signal.raise_signal(signal.SIGINT)
+main()
+"""
+
+
+def test_ctrl_c_in_a_command_that_handles_none_ends_it_in_a_sentence() -> None:
+    done = subprocess.run([sys.executable, "-c", UNHANDLED], capture_output=True, text=True)
+
+    assert (done.returncode, done.stderr) == (130, "draftmark: Stopped.\n")

@@ -1,26 +1,34 @@
-"""What the README says that draftmark executes, opens and trusts: a test for each of its claims.
+"""What docs/security.md says that draftmark executes, opens and trusts: a test for each claim.
 
-The judge's key is tested with the judge (grading/test_chat.py, nodes/test_assessments.py), programs
-that models write in test_sandbox_hostile.py and isolation/test_syscalls.py, archives in
-data/test_size_limits.py, chat templates in data/test_chat_templates.py, files that are not plain in
-store/test_plain_files.py, deadlines of servers in grading/test_http_client.py, their counts in
-engines/measure/test_draft_counters.py. Writing is tested in store/test_files.py and
-store/test_published_folder.py, reading in test_mutated_files.py and models/test_config_shapes.py,
-the terminal in cli/test_exits.py, submissions to a board in analysis/board/test_check.py.
+Here are models' code and pickles, and names and links that lead elsewhere. The other claims:
+
+- calls of the source (pickles, printing, writing, programs): test_source_calls.py
+- programs that models write: grading/test_sandbox_hostile.py, grading/isolation/test_syscalls.py
+- git in somebody else's repository: test_environment.py
+- downloads, their hashes and the hub's token: data/test_hub.py, data/test_hub_rows.py,
+  models/test_download.py, models/test_wheel.py
+- the judge and its key: grading/test_chat.py, pipeline/stages/test_grades.py
+- deadlines and sizes of answers: grading/test_http_client.py, engines/measure/
+- counts of servers: engines/measure/test_draft_counters.py
+- chat templates: data/test_chat_templates.py; archives and GGUF: data/test_size_limits.py
+- files that are not plain: store/test_plain_files.py; Parquet: store/test_parquet_files.py,
+  store/test_parquet_probe.py; safetensors: models/test_weight_headers.py
+- damage and mutations: store/test_damage.py, test_mutated_files.py, test_mutated_exchange.py,
+  models/test_config_shapes.py, data/test_mutated_rows.py
+- writing: store/test_files.py, store/test_published_folder.py, store/test_garbage_collection.py
+- the terminal: cli/test_exits.py; submissions to a board: analysis/board/test_check.py,
+  analysis/board/test_tables.py, pipeline/test_board_rerun.py
 """
 
-import ast
 import hashlib
 import json
 import pickle
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from places import PACKAGE
 from stored_runs import run_of
 
 from draftmark import registry
@@ -39,108 +47,6 @@ from draftmark.training import launcher
 from draftmark.types import Placement
 
 QUIET = Progress(quiet=True)
-# What would run or unpickle what somebody else wrote, by the end of its dotted name.
-FORBIDDEN = (
-    "pickle.load",
-    "pickle.loads",
-    "pickle.Unpickler",
-    "read_pickle",
-    "joblib.load",
-    "dill.loads",
-    "shelve.open",
-    "marshal.loads",
-    "yaml.load",
-    "os.system",
-    "eval",
-    "exec",
-)
-# The order that a run gives to its own processes, whose hash it tells them besides.
-EXEMPT = {
-    "training/launcher.py: pickle.loads",
-    "pipeline/jobs/worker.py: pickle.loads",  # from a file without a name, open in both processes
-    "tasks/samples/expressions.py: eval",  # of the project's own templates, by a developer
-}
-
-
-def _calls() -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield every call in the project: its file, the dotted name, constants among its keywords."""
-    for folder in (PACKAGE, *(PACKAGE / name for name in ("tasks", "baselines", "reports"))):
-        for path in sorted(folder.rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Call):
-                    constants = {
-                        item.arg: getattr(item.value, "value", "?")
-                        for item in node.keywords
-                        if item.arg
-                    }
-                    yield str(path.relative_to(PACKAGE)), ast.unparse(node.func), constants
-
-
-def test_nothing_is_unpickled_and_no_text_is_run() -> None:
-    found = {
-        f"{file}: {name}"
-        for file, name, told in _calls()
-        if name in FORBIDDEN
-        or name.endswith(tuple(f".{each}" for each in FORBIDDEN if "." in each))
-        or (name == "torch.load" and told.get("weights_only") is not True)
-        or (name.endswith(".load") and told.get("allow_pickle", False) is not False)
-        or told.get("shell", False) is not False
-    }
-
-    assert found == EXEMPT
-
-
-# What prints, and who may: anything else would print escape sequences as they are.
-PRINTERS = ("print", "typer.echo", "click.echo", "sys.stdout.write", "sys.stderr.write")
-MAY_PRINT = {
-    "cli/terminal.py",
-    "store/parquet_probe.py",  # a word of its own, to the process that started it
-    "tasks/samples/measure_target.py",  # these three are run by a developer
-    "tasks/samples/build_target.py",
-    "tasks/samples/generate.py",
-}
-
-
-def test_all_text_for_the_terminal_goes_one_way() -> None:
-    found = {file for file, name, _ in _calls() if name in PRINTERS}
-
-    assert found == MAY_PRINT
-
-
-# What writes a file by its path, following a link of that name, by the end of its dotted name.
-WRITERS = (
-    *(".write_text", ".write_bytes", ".touch", "shutil.copyfile", "shutil.copy", "shutil.copy2"),
-    *("shutil.copytree", "shutil.move", "pq.write_table", "save_file", "save_pretrained"),
-    *("to_json_file", "tempfile.mkstemp", "NamedTemporaryFile"),
-)
-OWN_FOLDER = "writes in a folder that the store made new, or removed the links from"
-MAY_WRITE = {
-    "analysis/board/counts.py": "a Parquet file, through replace_file",
-    "models/heads/block_exports.py": OWN_FOLDER,
-    "models/heads/saved_head.py": OWN_FOLDER,
-    "models/heads/head_exports.py": OWN_FOLDER,
-    "models/language_model.py": OWN_FOLDER,
-    "pipeline/stages/choose_draft.py": OWN_FOLDER,
-    "pipeline/journal.py": "touches in the new folder of an attempt",
-    "pipeline/stopping.py": "touches in the new folder of an attempt",
-    "training/checkpoints.py": OWN_FOLDER,
-    "training/launcher.py": OWN_FOLDER,
-    "training/token_selection_log.py": OWN_FOLDER,
-    "models/wheel.py": "writes to the user's own cache of models",
-    "engines/_meters.py": "writes to /proc",
-    "engines/_vllm/states_connector.py": "writes in vLLM's process, in a new folder of its own",
-    "grading/isolation/memory.py": "makes a new file of a random name",
-    "store/records.py": "a Parquet file, through replace_file",
-    "reports/export.py": "a Parquet file, in memory",
-    "tasks/samples/build_target.py": "is run by a developer",
-}
-
-
-def test_one_function_writes_the_files_of_runs_stores_and_reports() -> None:
-    found = {file for file, name, _ in _calls() if name.endswith(WRITERS)}
-
-    assert found - MAY_WRITE.keys() == set()
-    assert MAY_WRITE.keys() - found == set()
 
 
 class _Bomb:

@@ -6,7 +6,7 @@ Sentences are plain text; whoever prints them escapes them.
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from draftmark.analysis import validation_history
@@ -100,6 +100,7 @@ def overall_sentences(found: Sequence[Verdict]) -> list[str]:
     """Return the sentences on all tasks and pairs, those of a single one as they are."""
     if len(found) == 1:
         return [*found[0].ranking, *found[0].advice]
+    found = _by_place(found)
     first = group_by(
         ((leader, item) for item in found for leader in item.leaders),
         lambda pair: pair[0].temperature,
@@ -113,6 +114,13 @@ def overall_sentences(found: Sequence[Verdict]) -> list[str]:
     if odd := [item.task for item in found if item.disagrees]:
         parts.append(f"Block efficiency and speed disagree on {all_listed(odd)}.")
     return parts
+
+
+def _by_place(found: Sequence[Verdict]) -> Sequence[Verdict]:
+    """Return verdicts whose tasks name the pair, too, if there are several pairs."""
+    if len({item.pair for item in found}) == 1:
+        return found
+    return [replace(item, task=f"{item.task} ({item.pair})") for item in found]
 
 
 def alarm(results: Results) -> Iterator[str]:

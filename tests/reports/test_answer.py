@@ -123,6 +123,18 @@ def test_tasks_with_different_first_methods_are_named_with_them() -> None:
     assert "or more" not in text
 
 
+def test_several_pairs_are_named_beside_their_task() -> None:
+    boards = {
+        "small": [("kd", 2.5, "a"), ("lk", 2.0, "b")],
+        "large": [("lk", 2.5, "a"), ("kd", 2.4, "a")],
+    }
+    found = [
+        replace(verdicts(ranked({"gsm8k": board}), Path())[0], pair=pair)
+        for pair, board in boards.items()
+    ]
+    assert "kd first on gsm8k (small); lk or kd first on gsm8k (large)." in overall_verdict(found)
+
+
 FIVE = ("gsm8k", "alpaca", "mbpp", "cnn_dm", "xsum")
 
 

@@ -234,9 +234,16 @@ def _read_scores(path: Path) -> list[dict[str, Any]]:
         if not isinstance(row.get("example_id"), str):
             raise ValueError("a row names no prompt")
         for name, value in row.items():
-            if isinstance(value, float) and not math.isfinite(value):
+            if not _is_finite(value):
                 raise ValueError(f"{name} is not finite")
     return rows
+
+
+def _is_finite(value: Any) -> bool:
+    """True if no float of a value, or of a list or struct in it, is infinite or NaN."""
+    if isinstance(value, (list, dict)):
+        return all(map(_is_finite, value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def read_record(

@@ -17,7 +17,7 @@ import lzma
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,9 +39,11 @@ from draftmark.analysis.count_columns import (
     read_count_table,
 )
 from draftmark.analysis.kept_counts import At, KeptCounts
+from draftmark.analysis.quantities import RATES
+from draftmark.analysis.summary import GAIN
 from draftmark.config.validation import Section
 from draftmark.errors import UserError
-from draftmark.results import Results
+from draftmark.results import Number, Results
 from draftmark.store.acceptance_tables import Floats
 from draftmark.store.files import write_atomically
 from draftmark.store.parquet_probe import require_readable
@@ -64,6 +66,7 @@ _KEYS = {
     **{"cell": pa.int16(), "temperature": pa.float64(), "greedy": pa.bool_(), "block": pa.bool_()},
     **{"gamma": pa.int16(), "position": pa.int16(), "prompt": pa.int32()},
 }
+_RATES_OF_BLOCKS = (*RATES, GAIN)  # the quantities that every block length has
 DECIMALS = 4  # of expected counts; a rate of 100 tokens moves by less than 1e-6
 _SCALE = 10**DECIMALS
 _SCHEMA = pa.schema([*_KEYS.items(), *((name, pa.int64()) for name in COUNTED)])
@@ -79,8 +82,9 @@ def pack_counts(
     """Return the file of a run.
 
     `cells` has the counts of each row that did not fail, by its place and by temperature; `files`
-    and `grades` are small records by their paths in the run's folder, grades as rows. Blocks longer
-    than `longest` are left out; raises UserError if the recipe's block length is among them.
+    and `grades` are small records by their paths in the run's folder, grades as rows. Counts and
+    rates of blocks longer than `longest` are left out; raises UserError if the recipe's block
+    length is among them.
     """
     gamma = results.recipe["evaluation"]["num_speculative_tokens"]
     if longest < gamma:
@@ -93,7 +97,7 @@ def pack_counts(
     ]
     document = {
         "format": 1,
-        "results": asdict(results),
+        "results": asdict(_without_longer(results, longest)),
         "prompts": {cell: [c.prompts for c in own.values()] for cell, own in cells.items()},
         "files": {name: base64.b64encode(data).decode() for name, data in files.items()},
         "grades": grades,
@@ -104,6 +108,25 @@ def pack_counts(
     sink = io.BytesIO()
     _write(sink, parts, packed)
     return sink.getvalue()
+
+
+def _without_longer(results: Results, longest: int) -> Results:
+    """Return results without rates of blocks longer than `longest`."""
+
+    def kept(numbers: Mapping[str, Number]) -> dict[str, Number]:
+        return {key: number for key, number in numbers.items() if _block_of(key) <= longest}
+
+    return replace(
+        results,
+        results=tuple(replace(row, numbers=kept(row.numbers)) for row in results.results),
+        pooled=tuple(replace(item, numbers=kept(item.numbers)) for item in results.pooled),
+    )
+
+
+def _block_of(key: str) -> int:
+    """Return the block length of a rate's key; 0 for other keys, such as those of speeds."""
+    length = re.search(r"[\[,]gamma=(\d+)", key)
+    return int(length[1]) if length and key.partition("[")[0] in _RATES_OF_BLOCKS else 0
 
 
 def _parts(

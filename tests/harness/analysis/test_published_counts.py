@@ -19,6 +19,7 @@ from draftmark.errors import UserError
 from draftmark.pipeline.merged_run import write_merged_run
 from draftmark.pipeline.render import render_reports
 from draftmark.reports.counts import REPORT as counts
+from draftmark.results import Number
 from draftmark.store.run_folder import load_results
 
 ALPHAS = {"kd": (0.6, 0.62), "lk": (0.7, 0.71)}
@@ -108,16 +109,21 @@ class TestRoundTrip:
                     assert [v.tolist() for v in one] == [v.tolist() for v in other]
                 assert kept.positions(3) is None
 
-    def test_counts_of_short_blocks_are_smaller_and_have_the_runs_numbers(
+    def test_counts_of_short_blocks_are_smaller_and_have_the_runs_numbers_of_these(
         self, run: Path, tmp_path: Path
     ) -> None:
-        short = tmp_path / "short.parquet"
-        (made,) = replace(counts, longest=8)(load_results(run), run).values()
+        short, whole = tmp_path / "short.parquet", load_results(run)
+        rate, gain = "acceptance_rate[t=0,gamma=9]", "block_verification_gain[t=1,gamma=16]"
+        speed = "speedup[engine=vllm,batch=1,t=0,gamma=9]"
+        number = Number(0.5, 0.4, 0.6, 8, "a rate")
+        longer = dict.fromkeys((rate, gain, speed), number)
+        rows = tuple(replace(row, numbers={**row.numbers, **longer}) for row in whole.results)
+        (made,) = replace(counts, longest=8)(replace(whole, results=rows), run).values()
         short.write_bytes(made)
         write_merged_run([short], tmp_path / "restored")
         results = load_results(tmp_path / "restored")
-        whole = load_results(run)
-        assert [row.numbers for row in results.results] == [row.numbers for row in whole.results]
+        expected = [{**row.numbers, speed: number} for row in whole.results]
+        assert [row.numbers for row in results.results] == expected
         assert len(made) < 0.8 * (run / COUNTS).stat().st_size
         kept = stored_cell(results.results[0], tmp_path / "restored", 1.0)
         assert kept.longest == 8

@@ -47,7 +47,13 @@ FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 # What takes minutes is planned instead: the plan checks the recipe and the options.
 LONG = ("quickstart", "smollm2", "serve.toml", "drafts_2026", "drafts_2026_smollm2")
-LONG += ("drafts_2026_flops", "drafts_2026_smollm2_flops", "adaspec_smollm2")
+LONG += (
+    "capacity",
+    "capacity_short",
+    "drafts_2026_flops",
+    "drafts_2026_smollm2_flops",
+    "adaspec_smollm2",
+)
 # What needs the network, a cluster or a board is held against the command's options alone.
 ELSEWHERE = ("fetch", "hub", "--cluster", "BOARD")
 

@@ -13,6 +13,7 @@ from draftmark.store.reading import read_json
 FIX = "fix the model's folder, or download the model again"
 _Size = Annotated[int, Field(ge=1, lt=2**40)]
 _Id = Annotated[int, Field(ge=-1, lt=2**40)]
+_TokenId = Annotated[int, Field(ge=-1, lt=2**24)]  # the library walks through all ids up to it
 _Ends = _Id | list[_Id] | None
 _Rotary = dict[str, Any] | None
 
@@ -53,7 +54,7 @@ class _AddedToken(_Shape):
 
 
 class _Vocabulary(_Shape):
-    vocab: dict[str, _Id] | list[tuple[str, float]] = {}
+    vocab: dict[str, _TokenId] | list[tuple[str, float]] = {}
 
 
 class _Tokenizer(_Shape):

@@ -170,6 +170,7 @@ def test_mutated_weights_are_loaded_or_refused_in_a_sentence(
         ("config.json", '{"rope_scaling": 3}', "rope_scaling: "),
         ("generation_config.json", '{"eos_token_id": "2"}', "eos_token_id"),
         ("tokenizer.json", '{"model": {"vocab": {"a": null}}}', "model.vocab"),
+        ("tokenizer.json", '{"model": {"vocab": {"a": 2147483648}}}', "model.vocab.*16777216"),
         ("tokenizer_config.json", '{"eos_token": 7}', "eos_token"),
     ],
 )

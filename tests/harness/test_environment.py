@@ -142,3 +142,24 @@ def test_a_repository_from_elsewhere_names_files_and_runs_nothing(project: Path)
     assert environment.added_files(project) == ["mine.toml", "b\ufffd", "program"]
     assert environment.project_state()
     assert not ran.exists()
+
+
+def test_a_repository_from_elsewhere_that_lacks_an_object_fetches_none(project: Path) -> None:
+    ran = project / ".git" / "ran"
+    tree = git("rev-parse", "HEAD^{tree}")
+    (project / ".git" / "objects" / tree[:2] / tree[2:]).unlink()
+    for name, value in (
+        ("core.repositoryFormatVersion", "1"),
+        ("extensions.partialClone", "origin"),
+        ("remote.origin.promisor", "true"),
+        ("remote.origin.url", f"ext::touch {ran}"),
+        ("protocol.ext.allow", "always"),
+    ):
+        git("config", name, value)
+    subprocess.run(("git", "status"), capture_output=True, check=False)
+    assert ran.exists()  # so it would have been seen
+    ran.unlink()
+
+    environment.added_files(project)
+    environment.project_state()
+    assert not ran.exists()

@@ -1,10 +1,12 @@
 """What docs/security.md says that draftmark executes, opens and trusts: a test for each claim.
 
-Here are models' code and pickles, and names and links that lead elsewhere. The other claims:
+Here are models' code and pickles, names and links that lead elsewhere, and the page's numbers: the
+tests of what they bound mostly set smaller ones. The other claims:
 
 - calls of the source (pickles, printing, writing, programs): test_source_calls.py
 - programs that models write: grading/test_sandbox_hostile.py, grading/isolation/test_syscalls.py
 - git in somebody else's repository: test_environment.py
+- code of another repository: pipeline/test_preflight.py
 - downloads, their hashes and the hub's token: data/test_hub.py, data/test_hub_rows.py,
   models/test_download.py, models/test_wheel.py
 - the judge and its key: grading/test_chat.py, pipeline/stages/test_grades.py
@@ -15,12 +17,14 @@ Here are models' code and pickles, and names and links that lead elsewhere. The 
   store/test_parquet_probe.py; safetensors: models/test_weight_headers.py
 - damage and mutations: store/test_damage.py, test_mutated_files.py, test_mutated_exchange.py,
   models/test_config_shapes.py, data/test_mutated_rows.py
-- writing: store/test_files.py, store/test_published_folder.py, store/test_garbage_collection.py
+- writing: store/test_files.py, store/test_published_folder.py, store/test_garbage_collection.py,
+  store/test_scratch_folder.py; hashes: store/test_bit_flips.py, analysis/test_stored_runs.py
 - the terminal: cli/test_exits.py; submissions to a board: analysis/board/test_check.py,
   analysis/board/test_tables.py, pipeline/test_board_rerun.py
 """
 
 import hashlib
+import inspect
 import json
 import pickle
 import shutil
@@ -29,17 +33,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from places import ROOT
 from stored_runs import run_of
 
 from draftmark import registry
+from draftmark.analysis.board import check, counts
 from draftmark.analysis.stored_counts import stored_counts
+from draftmark.cli.measure_server import measure_server
+from draftmark.data import chat_templates, size_limits
+from draftmark.data.hub import session
 from draftmark.errors import UserError
+from draftmark.grading import bounded_exchange, sandbox
+from draftmark.grading.chat import ChatModel
+from draftmark.grading.http_client import HttpClient
+from draftmark.grading.isolation.allowed_calls import ALLOWED
+from draftmark.models import weight_headers
 from draftmark.models.language_model import load_model, load_tokenizer
 from draftmark.pipeline.experiment import plan_experiment
 from draftmark.pipeline.recipe_files import load_recipe, suite_members
 from draftmark.pipeline.render import render_reports
 from draftmark.progress import Progress
 from draftmark.results import Cell
+from draftmark.store import parquet_files, parquet_probe, plain_files, run_folder, served_records
 from draftmark.store.graph import Node
 from draftmark.store.run_folder import load_results
 from draftmark.store.store import Store
@@ -236,3 +251,55 @@ def test_records_are_read_from_the_runs_own_folder_alone(tmp_path: Path, place: 
     with pytest.raises(UserError, match="leads out of"):
         stored_counts(hostile, tmp_path / "run")
     assert stored_counts(load_results(tmp_path / "run"), tmp_path / "run")
+
+
+def _mib(size: int) -> str:
+    return f"{size // 2**20} MiB"
+
+
+def _gib(size: int) -> str:
+    return f"{size // 2**30} GiB"
+
+
+def _numbers() -> list[str]:
+    """Return what the page says, with the numbers of the code."""
+    calls = [sum(row[place] is not None for row in ALLOWED.values()) for place in (0, 1)]
+    limits, judge = sandbox.Limits(), HttpClient("http://127.0.0.1")
+    attempts = {4: "four"}[len(ChatModel(judge, "m").waits_s) + 1]
+    whole, line = _mib(bounded_exchange.MAX_BYTES), _mib(bounded_exchange.MAX_LINE)
+    server_s = inspect.signature(measure_server).parameters["timeout"].default
+    footer_s = {60: "a minute"}[parquet_probe._SECONDS]
+    hub_s = {60.0: "a minute"}[session.GRACE_S]
+    return [
+        f"the {calls[0]} system calls that Python's standard library needs",
+        f"({calls[1]} on aarch64)",
+        f"of a process {_mib(limits.memory_bytes)} of addresses",
+        f"and {sandbox._OPEN_FILES} open files",
+        f"of a program {limits.processes} processes and {_mib(limits.scratch_bytes)} of files",
+        f"more than {limits.files:,} files is ended",
+        f"| {limits.cpu_s} s of a processor, {limits.wall_s:g} s |",
+        f"{_mib(limits.file_bytes)} of output",
+        f"for {chat_templates.TIMEOUT_S:g} s a prompt at most",
+        f"| a judge's reply | {judge.timeout_s:g} s, {attempts} attempts | {whole} |",
+        f"by default {server_s} s | {whole}, a line of a stream {line} |",
+        f"read in linear time | {whole} |",
+        f"a packet; {hub_s}, and longer while {session.SLOWEST // 1000} kB a second come",
+        f"a list {_mib(session.MAX_LIST_BYTES)};",
+        f"drafts of more than {served_records.MAX_BLOCK} tokens",
+        f"more than {_gib(plain_files._GIANT)} that is mostly a hole",
+        f"{_gib(plain_files.MAX_TEXT)} of JSON and {_gib(size_limits.MAX_UNPACKED)} of rows",
+        f"It has {weight_headers._MAX_HEADER // 10**6} MB at most",
+        f"{parquet_files.MAX_VALUES // 10**6} million values",
+        f"{_gib(parquet_files.MAX_BYTES)} in all",
+        f"with {_gib(parquet_probe._BYTES)} and {footer_s} for a file",
+        f"number of results (below {run_folder._MOST:g})".replace("e+", "e"),
+        f"sizes beyond {counts.MAX_BYTES // 10**6} MB are refused",
+        f"with {counts.MAX_ROWS:,} rows at most",
+        f"{check._MOST_LINES} lines of faults at most",
+    ]
+
+
+def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
+    page = " ".join((ROOT / "docs" / "security.md").read_text("utf-8").split())
+
+    assert [said for said in _numbers() if said not in page] == []

@@ -215,6 +215,19 @@ def test_a_folder_has_one_holder_and_waiting_for_it_ends_in_a_sentence(
     assert _names(tmp_path) == []
 
 
+def test_a_folder_that_cannot_be_locked_is_not_written_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(number: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+    refused = pytest.raises(UserError, match=r"cannot be locked \(No locks available\)")
+    with refused, locked_folder(tmp_path):
+        raise AssertionError("the block ran")
+
+
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
 

@@ -114,6 +114,11 @@ def test_grades_of_programs_that_ran_unisolated_are_served_to_no_safe_run(
     assert grades(unsafe=True, task="gsm8k") == grades(unsafe=False, task="gsm8k")
 
 
+def test_a_judge_is_asked_only_if_the_recipe_names_one(prepare: Prepare) -> None:
+    assert "verdicts" not in _nodes(prepare())
+    assert "verdicts" in _nodes(prepare(JUDGE.format(endpoint="https://x.test/v1")))
+
+
 def test_the_address_and_the_key_of_a_judge_do_not_decide_its_verdicts(prepare: Prepare) -> None:
     def key(**changes: str) -> str:
         text = JUDGE.format(endpoint="https://x.test/v1")

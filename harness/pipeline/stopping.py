@@ -25,7 +25,8 @@ def note_interrupts() -> Iterator[None]:
     swallow the exception, too, or end in a traceback.
     """
     before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler or not _in_main_thread():
+    ours = before is signal.default_int_handler or before is signal.SIG_DFL
+    if not ours or not _in_main_thread():
         yield  # Ctrl-C is ignored, or not ours to handle
         return
     _noted.clear()

@@ -1,5 +1,6 @@
 """The package as people install it: the wheel of the sdist, in an environment of its own."""
 
+import importlib.util
 import os
 import re
 import shutil
@@ -166,11 +167,14 @@ def test_every_module_of_the_wheel_imports_from_the_place_it_was_installed_to(
         "for name in sys.argv[1:]: print(importlib.import_module(name).__file__)"
     )
 
-    found = _run(
-        scripts / "python", "-c", script, *sorted(modules - {"draftmark.__main__"}), cwd=tmp_path
-    )
+    # One runs the command line; the other is imported by vLLM alone.
+    left_out = {"draftmark.__main__"}
+    if importlib.util.find_spec("vllm") is None:
+        left_out.add("draftmark.engines._vllm.states_connector")
 
-    assert len(found.split()) == len(files) - 1
+    found = _run(scripts / "python", "-c", script, *sorted(modules - left_out), cwd=tmp_path)
+
+    assert len(found.split()) == len(files) - len(left_out)
     assert all(Path(file).is_relative_to(scripts.parent) for file in found.split())
 
 

@@ -5,9 +5,9 @@ and prompt. Position 0 is the whole block; the recipe's block length has a row f
 too: blocks that test it, and blocks that accept up to it. A block length of 0 has sums over tokens:
 overlaps as accepted, equal first choices as tested. Counts are in ten-thousandths of a token.
 
-The file's metadata holds the run's results and small records as compressed JSON. It has no text of
-prompts or responses, but token ids where speed was measured. Reports of the run that
-`unpack_counts` restores are those of the original, unless they show texts or tokens.
+The file's metadata holds the run's results and small records as compressed JSON, with seven digits
+of each rate. It has no text of prompts or responses, but token ids where speed was measured. The
+run that `unpack_counts` restores has the same reports, but for those that show texts or tokens.
 """
 
 import base64
@@ -15,7 +15,7 @@ import io
 import json
 import lzma
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -69,6 +69,7 @@ _KEYS = {
 _RATES_OF_BLOCKS = (*RATES, GAIN)  # the quantities that every block length has
 DECIMALS = 4  # of expected counts; a rate of 100 tokens moves by less than 1e-6
 _SCALE = 10**DECIMALS
+_DIGITS = 7  # of rates and their intervals; the digits after them would be half of the document
 _SCHEMA = pa.schema([*_KEYS.items(), *((name, pa.int64()) for name in COUNTED)])
 
 
@@ -97,7 +98,7 @@ def pack_counts(
     ]
     document = {
         "format": 1,
-        "results": asdict(_without_longer(results, longest)),
+        "results": asdict(_with_numbers(results, partial(_published, longest=longest))),
         "prompts": {cell: [c.prompts for c in own.values()] for cell, own in cells.items()},
         "files": {name: base64.b64encode(data).decode() for name, data in files.items()},
         "grades": grades,
@@ -110,17 +111,26 @@ def pack_counts(
     return sink.getvalue()
 
 
-def _without_longer(results: Results, longest: int) -> Results:
-    """Return results without rates of blocks longer than `longest`."""
-
-    def kept(numbers: Mapping[str, Number]) -> dict[str, Number]:
-        return {key: number for key, number in numbers.items() if _block_of(key) <= longest}
-
+def _with_numbers(
+    results: Results, change: Callable[[Mapping[str, Number]], dict[str, Number]]
+) -> Results:
+    """Return results whose numbers, of cells and of contenders, are changed."""
     return replace(
         results,
-        results=tuple(replace(row, numbers=kept(row.numbers)) for row in results.results),
-        pooled=tuple(replace(item, numbers=kept(item.numbers)) for item in results.pooled),
+        results=tuple(replace(row, numbers=change(row.numbers)) for row in results.results),
+        pooled=tuple(replace(item, numbers=change(item.numbers)) for item in results.pooled),
     )
+
+
+def _published(numbers: Mapping[str, Number], longest: int) -> dict[str, Number]:
+    """Return numbers in few digits, without rates of blocks longer than `longest`."""
+    return {key: _rounded(it) for key, it in numbers.items() if _block_of(key) <= longest}
+
+
+def _rounded(number: Number) -> Number:
+    found = {name: getattr(number, name) for name in ("value", "low", "high", "effective")}
+    short: dict[str, Any] = {name: it and float(f"{it:.{_DIGITS}g}") for name, it in found.items()}
+    return replace(number, **short)
 
 
 def _block_of(key: str) -> int:
@@ -163,7 +173,7 @@ def _part(at: At, prompts_B: Any, found: Mapping[str, Floats]) -> dict[str, Any]
     return {**at._asdict(), "prompt": prompts_B, **counts}
 
 
-def _write(sink: Any, parts: Sequence[Mapping[str, Any]], document: bytes) -> None:
+def _write(sink: Any, parts: Sequence[Mapping[str, Any]], document: bytes, level: int = 11) -> None:
     columns = {
         name: np.concatenate([np.broadcast_to(part[name], len(part["prompt"])) for part in parts])
         for name in _SCHEMA.names
@@ -174,10 +184,9 @@ def _write(sink: Any, parts: Sequence[Mapping[str, Any]], document: bytes) -> No
     writer = pq.ParquetWriter(
         sink,
         _SCHEMA,
-        compression="zstd",
-        compression_level=19,
+        compression="brotli",  # an eighth smaller than zstd
+        compression_level=level,
         use_dictionary=list(_KEYS),
-        use_byte_stream_split=list(COUNTED),
         store_schema=False,  # or the metadata would be there twice
     )
     with writer as file:
@@ -327,7 +336,7 @@ def _save_cell(path: Path, cell: Mapping[float, KeptCounts]) -> None:
     ]
     names = json.dumps({"0": [counts.prompts for counts in cell.values()]}).encode()
     sink = io.BytesIO()
-    _write(sink, parts, lzma.compress(names))
+    _write(sink, parts, lzma.compress(names), level=1)  # a copy, to be read soon
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, sink.getvalue())
 

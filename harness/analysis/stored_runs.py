@@ -7,7 +7,7 @@ or of other results, the results are read and the file is written anew.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import asdict, dataclass
@@ -135,6 +135,26 @@ def _read_file(directory: Path) -> RunSummary:
     return summary
 
 
+def readable_folders(folders: Sequence[Path], warn: Callable[[str], None]) -> list[Path]:
+    """Return the run folders among and below folders; warn of those below that cannot be read.
+
+    A folder that was named itself is kept: reading it will say what is wrong. Raises UserError if
+    nothing is left.
+    """
+    found: list[Path] = []
+    for folder in run_folders(folders):
+        try:
+            if folder not in folders:
+                read_summary(folder)
+        except UserError as error:
+            warn(f"passed over: {error}")
+        else:
+            found.append(folder)
+    if not found:
+        raise UserError("No results can be read; name a folder that `draftmark run` wrote.")
+    return found
+
+
 class StoredRuns(Sequence[tuple[Results, Path]]):
     """Runs with their folders; each is loaded when it is asked for, and not kept.
 
@@ -143,26 +163,6 @@ class StoredRuns(Sequence[tuple[Results, Path]]):
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self.folders = run_folders(folders)
-        self._named = frozenset(folders)
-
-    def pass_over_unreadable(self) -> Iterator[str]:
-        """Leave out results that cannot be read, and yield a line of each.
-
-        A folder that was named itself is kept: asking for it says what is wrong. Raises UserError
-        if nothing is left.
-        """
-        kept: list[Path] = []
-        for folder in self.folders:
-            try:
-                if folder not in self._named:
-                    self.summary(folder)
-            except UserError as error:
-                yield f"passed over: {error}"
-            else:
-                kept.append(folder)
-        if not kept:
-            raise UserError("No results can be read; name a folder that `draftmark run` wrote.")
-        self.folders = kept
 
     def __len__(self) -> int:
         return len(self.folders)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -116,12 +117,10 @@ def site(
 
 def _readable_runs(folders: Sequence[Path], verification: "Verification") -> "RunsUnder":
     """Return the runs among and below folders; a line on standard error for each passed over."""
+    from draftmark.analysis.stored_runs import readable_folders
     from draftmark.analysis.under_block import RunsUnder
 
-    runs = RunsUnder(folders, verification)
-    for line in runs.pass_over_unreadable():
-        echo(line, err=True)
-    return runs
+    return RunsUnder(readable_folders(folders, partial(echo, err=True)), verification)
 
 
 def what_if(

@@ -1,7 +1,7 @@
 """What the source may call: who unpickles, prints, writes files and starts programs."""
 
 import ast
-from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from places import PACKAGE
@@ -29,18 +29,26 @@ EXEMPT = {
 }
 
 
-def _calls() -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield every call in the project: its file, the dotted name, constants among its keywords."""
-    for folder in (PACKAGE, *(PACKAGE / name for name in ("tasks", "baselines", "reports"))):
-        for path in sorted(folder.rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Call):
-                    constants = {
-                        item.arg: getattr(item.value, "value", "?")
-                        for item in node.keywords
-                        if item.arg
-                    }
-                    yield str(path.relative_to(PACKAGE)), ast.unparse(node.func), constants
+@cache
+def _calls() -> tuple[tuple[str, str, dict[str, Any]], ...]:
+    """Return every call in the project: its file, the dotted name, constants among its keywords."""
+    folders = (PACKAGE, *(PACKAGE / name for name in ("tasks", "baselines", "reports")))
+    return tuple(
+        (str(path.relative_to(PACKAGE)), ast.unparse(node.func), _constants(node))
+        for folder in folders
+        for path in sorted(folder.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+    )
+
+
+def _constants(call: ast.Call) -> dict[str, Any]:
+    return {it.arg: getattr(it.value, "value", "?") for it in call.keywords if it.arg}
+
+
+def _files_that_call(names: tuple[str, ...]) -> set[str]:
+    """Return the files with calls whose dotted name ends with one of some names."""
+    return {file for file, name, _ in _calls() if name.endswith(names)}
 
 
 def test_nothing_is_unpickled_and_no_text_is_run() -> None:
@@ -69,9 +77,7 @@ MAY_PRINT = {
 
 
 def test_all_text_for_the_terminal_goes_one_way() -> None:
-    found = {file for file, name, _ in _calls() if name in PRINTERS}
-
-    assert found == MAY_PRINT
+    assert {file for file, name, _ in _calls() if name in PRINTERS} == MAY_PRINT
 
 
 # What writes a file by its path, following a link of that name, by the end of its dotted name.
@@ -104,10 +110,7 @@ MAY_WRITE = {
 
 
 def test_one_function_writes_the_files_of_runs_stores_and_reports() -> None:
-    found = {file for file, name, _ in _calls() if name.endswith(WRITERS)}
-
-    assert found - MAY_WRITE.keys() == set()
-    assert MAY_WRITE.keys() - found == set()
+    assert _files_that_call(WRITERS) == MAY_WRITE.keys()
 
 
 # What starts a process, by the end of its dotted name, and which program it starts.
@@ -125,12 +128,11 @@ MAY_START = {
 
 
 def test_no_program_is_started_but_those_that_are_named() -> None:
-    found = {file for file, name, _ in _calls() if name.endswith(STARTERS)}
     spawned = {
         f"{file}: {name}"
         for file, name, _ in _calls()
         if name.startswith(("os.exec", "os.spawn", "os.posix_spawn", "os.popen", "pty."))
     }
 
-    assert found == MAY_START.keys()
+    assert _files_that_call(STARTERS) == MAY_START.keys()
     assert not spawned

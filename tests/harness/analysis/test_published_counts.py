@@ -2,7 +2,8 @@
 
 import json
 import lzma
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -59,6 +60,27 @@ def written(path: Path, table: pa.Table, document: Any) -> Path:
     return path
 
 
+def assert_close(numbers: Mapping[str, Number], expected: Mapping[str, Number]) -> None:
+    """Compare numbers to the seven digits that published counts keep."""
+    assert numbers.keys() == expected.keys()
+    for key, number in numbers.items():
+        for name, value in vars(number).items():
+            other = getattr(expected[key], name)
+            equal = pytest.approx(other, rel=1e-6) if isinstance(other, float) else other
+            assert value == equal, (key, name)
+
+
+def _comparable(path: Path, folder: Path) -> bytes:
+    """Return a report's bytes without the folder's name, which is in what to paste.
+
+    Exported numbers get the seven digits that published counts keep.
+    """
+    data = path.read_bytes().replace(str(folder).encode(), b"")
+    if path.suffix not in (".csv", ".json"):
+        return data
+    return re.sub(rb"-?\d+\.\d{7,}", lambda it: b"%r" % float(f"{float(it[0]):.7g}"), data)
+
+
 class TestRoundTrip:
     def test_a_report_that_needs_tables_says_so(self, run: Path, tmp_path: Path) -> None:
         write_merged_run([run / COUNTS], tmp_path / "restored")
@@ -76,10 +98,8 @@ class TestRoundTrip:
             )
             assert before
             for one, other in zip(before, after, strict=True):
-                # What to paste names the folder.
-                old = one.read_bytes().replace(str(run).encode(), b"")
-                new = other.read_bytes().replace(str(again).encode(), b"")
-                assert old == new, one.name
+                if one.suffix != ".parquet":  # the rows of the CSV file
+                    assert _comparable(one, run) == _comparable(other, again), one.name
 
     def test_counts_of_counts_are_the_same_file(self, run: Path, tmp_path: Path) -> None:
         write_merged_run([run / COUNTS], tmp_path / "first")
@@ -122,8 +142,8 @@ class TestRoundTrip:
         short.write_bytes(made)
         write_merged_run([short], tmp_path / "restored")
         results = load_results(tmp_path / "restored")
-        expected = [{**row.numbers, speed: number} for row in whole.results]
-        assert [row.numbers for row in results.results] == expected
+        for row, before in zip(results.results, whole.results, strict=True):
+            assert_close(row.numbers, {**before.numbers, speed: number})
         assert len(made) < 0.8 * (run / COUNTS).stat().st_size
         kept = stored_cell(results.results[0], tmp_path / "restored", 1.0)
         assert kept.longest == 8
@@ -137,7 +157,8 @@ class TestRoundTrip:
         write_merged_run([run / COUNTS, tmp_path / "other"], tmp_path / "mixed")
         write_merged_run([run, tmp_path / "other"], tmp_path / "folders")
         mixed, folders = (load_results(tmp_path / name) for name in ("mixed", "folders"))
-        assert [row.numbers for row in mixed.results] == [row.numbers for row in folders.results]
+        for one, other in zip(mixed.results, folders.results, strict=True):
+            assert_close(one.numbers, other.numbers)
         letters = [[item.letters for item in it.standings] for it in (mixed, folders)]
         assert letters[0] == letters[1]
 

@@ -15,6 +15,7 @@ from draftmark.analysis.stored_runs import (
     SUMMARY,
     StoredRuns,
     read_summary,
+    readable_folders,
     summarise_run,
     write_summary,
 )
@@ -124,18 +125,18 @@ def test_a_list_of_many_runs_reads_the_results_of_the_newest_alone(
 def test_a_foreign_result_is_passed_over_with_a_line_unless_it_was_named(tmp_path: Path) -> None:
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "results.json").write_text('{"model": "mine"}')
-    nothing = StoredRuns([tmp_path])
     with pytest.raises(UserError, match="No results can be read"):
-        list(nothing.pass_over_unreadable())
+        readable_folders([tmp_path], print)
 
     save_results(run_of(tmp_path / "good", {"kd": [(0.5, 0.6)]}), tmp_path / "good")
-    runs = StoredRuns([tmp_path])
-    (line,) = runs.pass_over_unreadable()
+    lines: list[str] = []
+    assert readable_folders([tmp_path], lines.append) == [tmp_path / "good"]
+    (line,) = lines
     assert "passed over" in line
     assert "foreign/results.json cannot be read" in line
-    assert [folder.name for _, folder in runs] == ["good"]
 
-    named = StoredRuns([tmp_path / "good", tmp_path / "foreign"])
-    assert not list(named.pass_over_unreadable())
+    named = [tmp_path / "good", tmp_path / "foreign"]
+    assert readable_folders(named, lines.append) == named
+    assert lines == [line]
     with pytest.raises(UserError, match="foreign"):
-        list(named)
+        list(StoredRuns(named))

@@ -19,6 +19,7 @@ from draftmark.reports._figures.dots import draw_acceptance, draw_differences
 from draftmark.reports._figures.drawing import Drawing, NotDrawn
 from draftmark.reports._figures.grids import draw_by_gamma, draw_by_position
 from draftmark.reports._figures.kept import draw_kept
+from draftmark.reports._figures.progress import draw_progress
 from draftmark.reports._figures.run import DrawnRun
 from draftmark.reports._figures.speeds import drafting_costs, draw_speeds, speeds_of
 from draftmark.reports._figures.style import Paper, find_paper
@@ -93,6 +94,7 @@ def _figures(run: DrawnRun) -> Iterator[Drawing | NotDrawn]:
     yield draw_speedups(run)
     yield draw_speeds(run, speeds)
     yield from (draw_compute(run, temperature) for temperature in run.temperatures)
+    yield draw_progress(run)
     yield draw_kept(run)
     yield from draw_sweeps(run)
     yield draw_differences(run)

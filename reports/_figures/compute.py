@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from draftmark.reports._figures import style
 from draftmark.reports._figures.drawing import Drawing, NotDrawn
+from draftmark.reports._figures.flops_scale import flops_scale
 from draftmark.reports._figures.run import DrawnRun, Place, choose_places, places_of
 from draftmark.results import Contender, Number
 
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
 _COLUMNS, _MOST_PANELS = 3, 9
 _ROW_INCHES = 2.1
 _SAME, _APART = 1.03, 0.012  # largest ratio of equal FLOPs; their distance as share of the scale
-_MARGIN, _LEAST, _MOST_TICKS = 1.15, 3.0, 5  # factor around the points; least factor of the scale
-_RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+_MARGIN, _LEAST = 1.15, 3.0  # factor around the points; least factor of the scale
 Point = tuple[float, Number]  # FLOPs and acceptance
 
 
@@ -77,7 +77,7 @@ def _fill(
         beside = _side_by_side(points, (high / low) ** _APART)
         for method, flops in sorted(beside.items(), key=lambda item: item[0] in run.curves):
             _point(axes, run, method, flops, points[method][1])
-        _log_scale(axes, low, high)
+        flops_scale(axes, low, high)
         axes.set_title(run.title(place, 28), loc="left")
     looks = run.looks(methods)
     lines = {run.name(item.method) for item, (flops, _) in found.items() if not flops}
@@ -105,35 +105,6 @@ def _ends(found: Iterable[Point]) -> tuple[float, float]:
     low, high = min(spent), max(spent)
     margin = max(_MARGIN, math.sqrt(_LEAST * low / high))
     return low / margin, high * margin
-
-
-def _log_scale(axes: "Axes", low: float, high: float) -> None:
-    """Set a logarithmic scale with labels in plain text, not mathtext."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
-    axes.set_xscale("log")
-    axes.set_xlim(low, high)
-    axes.xaxis.set_major_locator(FixedLocator(_ticks(low, high)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _power(value)))
-    axes.xaxis.set_minor_locator(NullLocator())
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Return round numbers from `low` to `high`, as many as fit the axis."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for digits in ((1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
-        ticks = [digit * 10.0**power for power in powers for digit in digits]
-        inside = [tick for tick in ticks if low <= tick <= high]
-        if len(inside) <= _MOST_TICKS:
-            return inside
-    return inside[:: -(-len(inside) // _MOST_TICKS)]
-
-
-def _power(value: float) -> str:
-    """Return 5·10¹¹ for 5e11."""
-    digits, _, exponent = f"{value:.0e}".partition("e")
-    power = f"10{str(int(exponent)).translate(_RAISED)}"
-    return power if digits == "1" else f"{digits}·{power}"
 
 
 def _point(axes: "Axes", run: DrawnRun, method: str, flops: float, rate: Number) -> None:

@@ -69,8 +69,15 @@ def full(result: Result) -> Result:
         for whose in ("draft", "target")
         for t in (0.5, 1)
     }
-    ledger = Ledger(steps=10, flops=5e11 * compute) if compute else Ledger()
-    return replace(result, numbers={**result.numbers, **extra}, ledger=ledger)
+    numbers = {**result.numbers, **extra}
+    if not compute:
+        return replace(result, numbers=numbers, ledger=Ledger())
+    history = tuple(
+        {"step": step, "validation_acceptance": value}
+        for step, value in ((0, 0.2), (4, 0.5), (8, 0.4))
+    )
+    ledger = Ledger(steps=10, flops=5e11 * compute)  # 2 of the steps are those of a reference
+    return replace(result, numbers=numbers, ledger=ledger, history=history)
 
 
 def whole(directory: Path, methods: Mapping[str, Any], **more: Any) -> Results:
@@ -113,6 +120,7 @@ DRAWN = {
     "gamma-t0",
     "positions-t0",
     "compute-t0",
+    "progress",
     "differences",
     "speedup",
     "quality-against-speed",
@@ -173,6 +181,15 @@ def test_the_data_are_the_published_numbers(drawn: Files) -> None:
     assert (found["kd"]["low"], found["kd"]["high"], found["kd"]["n"]) == ("0.4", "0.6", "4")
     compute = {line["method"]: float(line["flops"]) for line in lines(drawn, "compute-t0")}
     assert compute == {"untrained": 0.0, "kd": 5e11, "csd": 1e12}
+
+
+def test_progress_is_the_best_so_far_after_the_steps_of_the_reference(drawn: Files) -> None:
+    found = [
+        (line["method"], float(line["flops"]), float(line["validation_acceptance"]))
+        for line in lines(drawn, "progress")
+    ]
+    kd = [("kd", 1e11, 0.2), ("kd", 3e11, 0.5), ("kd", 5e11, 0.5)]
+    assert found == [*kd, ("csd", 2e11, 0.2), ("csd", 6e11, 0.5), ("csd", 1e12, 0.5)]
     difference, _ = lines(drawn, "differences")
     assert (difference["method"], difference["against"]) == ("kd", "untrained")
 
@@ -216,6 +233,7 @@ def test_what_a_run_has_no_data_for_is_not_drawn_and_the_index_says_why(tmp_path
             "speedup is not drawn: no speed was run",
             "measured-against-predicted is not drawn: no speed was run",
             "compute-t0 is not drawn: no draft was trained",
+            "progress is not drawn: no training was validated by acceptance more than once",
             "kept-tokens is not drawn: no method recorded which tokens it kept",
             "differences is not drawn: a run of one method compares nothing",
             "quality-against-speed is not drawn: no speed was run",
@@ -229,7 +247,7 @@ def test_no_results_are_an_index_and_no_figure(tmp_path: Path) -> None:
     results = replace(run_of(tmp_path, {"kd": [EASY]}), results=())
     files = REPORT(results, tmp_path)
     assert set(files) == {f"{FOLDER}/index.md", f"{FOLDER}/index.html"}
-    assert text(files, "index.md").count("is not drawn") == 10
+    assert text(files, "index.md").count("is not drawn") == 11
 
 
 def test_failed_and_missing_cells_are_said_and_the_rest_is_drawn(tmp_path: Path) -> None:
@@ -237,7 +255,7 @@ def test_failed_and_missing_cells_are_said_and_the_rest_is_drawn(tmp_path: Path)
     first, second, third, _ = results.results
     dead = replace(second, numbers={}, ledger=None, failure="it broke")
     files = REPORT(replace(results, results=(first, dead, third)), tmp_path)
-    assert names(files) == DRAWN - {"compute-t0", "acceptance", "speedup"}
+    assert names(files) == DRAWN - {"compute-t0", "progress", "acceptance", "speedup"}
     assert "kd on gsm8k, p, seed 0 failed: it broke" in text(files, "index.html")
     assert {line["method"] for line in lines(files, "gamma-t0")} == {"untrained"}
 

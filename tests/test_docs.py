@@ -49,7 +49,8 @@ FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LONG = ("quickstart", "smollm2", "serve.toml", "drafts_2026", "drafts_2026_smollm2")
 LONG += (
     "capacity",
-    "capacity_short",
+    "capacity_rows",
+    "capacity_losses",
     "drafts_2026_flops",
     "drafts_2026_smollm2_flops",
     "adaspec_smollm2",

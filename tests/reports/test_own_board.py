@@ -1,11 +1,13 @@
 """draftmark's own board: sound, small, and built from the repository alone."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from board_runs import sound_rows
+from close_numbers import assert_close
 from commands import run_command
 from places import in_repository
 
@@ -54,7 +56,9 @@ def test_rows_of_a_study_are_its_published_counts(
     assert len(packed) == len(METHODS)
     for item in packed:
         row = known[item.results.name, item.results.results[0].cell]
-        assert row.results.results == item.results.results
+        for one, other in zip(item.results.results, row.results.results, strict=True):
+            assert_close(one.numbers, other.numbers)
+            assert replace(one, numbers={}) == replace(other, numbers={})
         for at, own in item.counts.items():
             for name, counts_B in own.columns.items():
                 np.testing.assert_array_equal(counts_B, row.counts[at].columns[name])

@@ -3,7 +3,7 @@
 import json
 import lzma
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from board_runs import board_run
+from close_numbers import assert_close
 
 from draftmark.analysis.published_counts import COUNTS, unpack_counts
 from draftmark.analysis.stored_counts import stored_cell
@@ -58,16 +59,6 @@ def written(path: Path, table: pa.Table, document: Any) -> Path:
         file.write_table(table)
         file.add_key_value_metadata({KEY: lzma.compress(json.dumps(document).encode())})
     return path
-
-
-def assert_close(numbers: Mapping[str, Number], expected: Mapping[str, Number]) -> None:
-    """Compare numbers to the seven digits that published counts keep."""
-    assert numbers.keys() == expected.keys()
-    for key, number in numbers.items():
-        for name, value in vars(number).items():
-            other = getattr(expected[key], name)
-            equal = pytest.approx(other, rel=1e-6) if isinstance(other, float) else other
-            assert value == equal, (key, name)
 
 
 def _comparable(path: Path, folder: Path) -> bytes:

@@ -69,7 +69,7 @@ _KEYS = {
 _RATES_OF_BLOCKS = (*RATES, GAIN)  # the quantities that every block length has
 DECIMALS = 4  # of expected counts; a rate of 100 tokens moves by less than 1e-6
 _SCALE = 10**DECIMALS
-_DIGITS = 7  # of rates and their intervals; the digits after them would be half of the document
+_DIGITS = 7  # of rates and their intervals; the digits after them are a third of the document
 _SCHEMA = pa.schema([*_KEYS.items(), *((name, pa.int64()) for name in COUNTED)])
 
 

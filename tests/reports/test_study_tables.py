@@ -154,3 +154,13 @@ def test_a_map_has_each_pairs_differences(tmp_path: Path) -> None:
 def test_a_map_of_what_is_not_compared_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="'overhead'"):
         difference_map(board_run(tmp_path, ALPHAS), DifferenceMap(quantity="overhead"))
+
+
+def test_a_picture_is_drawn_again_when_its_data_differ_and_not_for_its_bytes(
+    tmp_path: Path,
+) -> None:
+    picture, data = tmp_path / "figure.png", tmp_path / "figure.csv"
+    picture.write_bytes(b"of another machine")
+    data.write_text("1\n")
+    assert MADE["differing"]({picture: b"of this one", data: "1\n"}) == []
+    assert MADE["differing"]({picture: b"of this one", data: "2\n"}) == [picture, data]
